@@ -1,0 +1,49 @@
+"""Which training schedules are the same run at another batch size, learning rate or momentum.
+
+The public names are loaded when first used, so that `import noisescale` costs next to nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from noisescale.analysis.equivalence import Equivalent as Equivalent
+    from noisescale.analysis.equivalence import Invariant as Invariant
+    from noisescale.analysis.equivalence import RuleWarning as RuleWarning
+    from noisescale.analysis.equivalence import equivalents as equivalents
+    from noisescale.analysis.noise_scale import sgd_noise_scale as sgd_noise_scale
+    from noisescale.analysis.schedule import Phase as Phase
+    from noisescale.analysis.schedule import Plan as Plan
+    from noisescale.analysis.schedule import PlanRow as PlanRow
+    from noisescale.analysis.schedule import Schedule as Schedule
+    from noisescale.errors import InputError as InputError
+
+_HOME = {
+    "Equivalent": "noisescale.analysis.equivalence",
+    "InputError": "noisescale.errors",
+    "Invariant": "noisescale.analysis.equivalence",
+    "Phase": "noisescale.analysis.schedule",
+    "Plan": "noisescale.analysis.schedule",
+    "PlanRow": "noisescale.analysis.schedule",
+    "RuleWarning": "noisescale.analysis.equivalence",
+    "Schedule": "noisescale.analysis.schedule",
+    "equivalents": "noisescale.analysis.equivalence",
+    "sgd_noise_scale": "noisescale.analysis.noise_scale",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("noisescale")
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'noisescale' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""NumPy and SciPy only: noise scale, equivalent schedules, comparison of curves."""

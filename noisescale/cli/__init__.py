@@ -1,0 +1,70 @@
+"""The shell: one file per command; each parses, calls one library function and prints."""
+
+import argparse
+import sys
+from typing import NoReturn
+
+from noisescale.errors import InputError
+
+COMMANDS = {
+    "equivalent": "which schedules are the same run at another batch size",
+    "verify": "train every arm of an experiment and judge its predictions",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line on standard error, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        fail(message, 2)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End with one line on standard error."""
+    line = " ".join(str(message).split())
+    print(f"noisescale: error: {line}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns 0, or exits with 1 (failure), 2 (bad input) or 143 (stopped)."""
+    parser = Parser(
+        prog="noisescale",
+        description="Which training schedules are the same run at another batch size, learning "
+        "rate or momentum, and a way to verify it.",
+        epilog="example: noisescale equivalent --epochs 200 --batch-size 128 --learning-rate 0.1 "
+        "--momentum 0.9 --milestones 60 120 160 --decay-factor 5 --train-size 50000",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    arguments = sys.argv[1:] if argv is None else argv
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            _module(name).add_arguments(command)
+    options = parser.parse_args(arguments)
+    if options.version:
+        import noisescale
+
+        print(noisescale.__version__)
+        return 0
+    if options.command is None:
+        parser.error(f"give a command: {', '.join(COMMANDS)} (noisescale --help)")
+    try:
+        return int(_module(options.command).run(options))
+    except InputError as error:
+        fail(str(error), 2)
+    except BrokenPipeError:
+        # The reader of our output left (a pipe into head): nothing is wrong.
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        where = f" {error.filename!r}" if error.filename else ""
+        fail(f"{error.strerror or error}{where}", 1)
+
+
+def _module(name: str):  # type: ignore[no-untyped-def]
+    from importlib import import_module
+
+    return import_module(f"noisescale.cli.{name}")

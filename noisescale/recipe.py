@@ -1,0 +1,244 @@
+"""Recipes: a schedule and, for training, the optimizer, model, data and run; read from TOML."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from noisescale.analysis.schedule import (
+    PARTIAL_BATCH_POLICIES,
+    Phase,
+    Schedule,
+    positive_integer,
+    real_number,
+)
+from noisescale.errors import InputError, unknown_name
+
+Section = TypeVar("Section")
+
+
+def _choice(name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise unknown_name(name, value, known)
+
+
+def _whole(name: str, value: object, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise InputError(f"{name}={value!r}: it must be a whole number of at least {low}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerConfig:
+    """SGD with momentum.
+
+    Args:
+        name: "sgd".
+        momentum_form: "trace" (v ← m v + gradient, w ← w − ε v; PyTorch, optax) or
+            "velocity" (v ← m v − ε gradient, w ← w + v; Keras). They differ for about 1/(1−m)
+            updates after the learning rate changes.
+    """
+
+    name: str = "sgd"
+    momentum_form: str = "trace"
+
+    def __post_init__(self) -> None:
+        _choice("optimizer.name", self.name, ("sgd",))
+        _choice("optimizer.momentum_form", self.momentum_form, ("trace", "velocity"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """A multilayer perceptron with `depth` hidden layers of `width` ReLU units."""
+
+    name: str = "multilayer-perceptron"
+    width: int = 64
+    depth: int = 1
+
+    def __post_init__(self) -> None:
+        _choice("model.name", self.name, ("multilayer-perceptron",))
+        _whole("model.width", self.width, 1)
+        _whole("model.depth", self.depth, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """A data set and its splits.
+
+    Args:
+        name: "digits" (inside scikit-learn) or "mnist" (IDX files in a data directory).
+        subset: keep only the first so many training examples; 0 keeps all.
+        validation: hold out the last so many training examples and evaluate on them; with 0,
+            evaluate on the test split. Selection of any kind uses a validation split.
+    """
+
+    name: str = "digits"
+    subset: int = 0
+    validation: int = 0
+
+    def __post_init__(self) -> None:
+        _choice("data.name", self.name, ("digits", "mnist"))
+        _whole("data.subset", self.subset, 0)
+        _whole("data.validation", self.validation, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """How a recipe is run.
+
+    Args:
+        seeds: how many seeds, 0 … seeds−1.
+        replica: same initial weights, another data order for every replica number.
+        driver: "device" (many updates in one compiled call) or "host" (one call per update).
+        micro_batch_size: gradients of a batch are accumulated over parts of this size; 0 takes
+            the batch in one part.
+    """
+
+    seeds: int = 5
+    replica: int = 0
+    driver: str = "device"
+    micro_batch_size: int = 0
+
+    def __post_init__(self) -> None:
+        _whole("run.seeds", self.seeds, 1)
+        _whole("run.replica", self.replica, 0)
+        _choice("run.driver", self.driver, ("device", "host"))
+        _whole("run.micro_batch_size", self.micro_batch_size, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A schedule with everything that training it needs."""
+
+    schedule: Schedule
+    train_size: int | None = None
+    partial: str = "carry"
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+_SECTIONS: dict[str, type[Any]] = {
+    "optimizer": OptimizerConfig,
+    "model": ModelConfig,
+    "data": DataConfig,
+    "run": RunConfig,
+}
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The document as a dict; InputError where the file is missing, unreadable or not TOML."""
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise InputError(f"no file {str(path)!r}: check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InputError(f"cannot read {str(path)!r}: {reason}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{str(path)!r} is not valid TOML: {error}") from None
+
+
+def schedule_from(document: Mapping[str, Any]) -> tuple[Schedule, int | None, str]:
+    """(schedule, train_size, partial) from the first two blocks of a recipe."""
+    known = ["train_size", "partial", "phase", *_SECTIONS]
+    for key in document:
+        if key not in known:
+            raise unknown_name("key", key, known)
+    blocks = document.get("phase")
+    if not isinstance(blocks, list) or not blocks:
+        raise InputError("the recipe has no [[phase]] block: add at least one")
+    phases = []
+    for number, block in enumerate(blocks, 1):
+        try:
+            phases.append(_from_mapping(Phase, block, "key"))
+        except InputError as error:
+            raise InputError(f"phase {number}: {error}") from None
+    train_size = document.get("train_size")
+    if train_size is not None:
+        train_size = positive_integer("train_size", train_size)
+    partial = document.get("partial", "carry")
+    _choice("partial-batch policy", partial, PARTIAL_BATCH_POLICIES)
+    return Schedule(tuple(phases)), train_size, partial
+
+
+def recipe_from(document: Mapping[str, Any]) -> Recipe:
+    """A whole recipe; every unknown key is an error that names the nearest known one."""
+    schedule, train_size, partial = schedule_from(document)
+    sections = {}
+    for name, kind in _SECTIONS.items():
+        try:
+            sections[name] = _from_mapping(kind, document.get(name, {}), "key")
+        except InputError as error:
+            raise InputError(f"[{name}]: {error}") from None
+    return Recipe(schedule=schedule, train_size=train_size, partial=partial, **sections)
+
+
+def _from_mapping(kind: type[Section], block: object, what: str) -> Section:
+    if not isinstance(block, Mapping):
+        raise InputError(f"{block!r} is not a table of keys and values")
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    for key in block:
+        if key not in known:
+            raise unknown_name(what, key, known)
+    try:
+        return kind(**block)
+    except TypeError as error:
+        missing = str(error).partition("argument")[2].strip(" s:") or str(error)
+        raise InputError(f"missing {missing}") from None
+
+
+def step_schedule(
+    *,
+    epochs: float,
+    batch_size: int,
+    learning_rate: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    milestones: tuple[float, ...] = (),
+    decay_factor: float | None = None,
+) -> Schedule:
+    """ε_j = ε / f^j between milestones: the schedule that most recipes state.
+
+    Args:
+        epochs: total duration.
+        milestones: epochs at which the learning rate is divided by `decay_factor`.
+        decay_factor: f > 0; needed with milestones.
+
+    Raises:
+        InputError: milestones not increasing, outside (0, epochs), or without a factor.
+    """
+    hint = "it must be a finite number above 0"
+    total = real_number("epochs", epochs, above=0.0, hint=hint)
+    rate = real_number("learning_rate", learning_rate, above=0.0, hint=hint)
+    if milestones and decay_factor is None:
+        raise InputError("milestones need a decay_factor: by what is the learning rate divided?")
+    factor = 1.0
+    if decay_factor is not None:
+        factor = real_number("decay_factor", decay_factor, above=0.0, hint=hint)
+        if not milestones:
+            raise InputError("decay_factor needs milestones: when does the learning rate drop?")
+    edges = [0.0, *milestones, total]
+    for low, high in zip(edges, edges[1:], strict=False):
+        if not low < high:
+            listed = " ".join(f"{m:g}" for m in milestones)
+            raise InputError(
+                f"milestones {listed} must increase from above 0 to below epochs={total:g}"
+            )
+    # Divided as decimals, so that 0.1 / 5 / 5 is 0.004 and the batch sizes come out whole.
+    from noisescale.analysis.schedule import exact
+
+    return Schedule(
+        tuple(
+            Phase(
+                epochs=float(exact(high) - exact(low)),
+                learning_rate=float(exact(rate) / exact(factor) ** number),
+                batch_size=batch_size,
+                momentum=momentum,
+                weight_decay=weight_decay,
+            )
+            for number, (low, high) in enumerate(zip(edges, edges[1:], strict=False))
+        )
+    )

@@ -1,0 +1,1 @@
+"""JAX: data, models, steps, drivers and probes of real training runs."""

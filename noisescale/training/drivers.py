@@ -1,0 +1,99 @@
+"""Two ways to run many updates: one compiled loop on the device, or one call per update.
+
+XLA on CPU runs convolutions inside loops 10 to 30 times slower, hence the host loop; everything
+else runs faster in the device loop. Both call steps.update and follow one trajectory.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from math import ceil
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from noisescale.training.steps import Hyper, PyTree, TrainState, update
+
+# Examples in one compiled call: bounds the time between looks at the clock, not the result.
+STRETCH_EXAMPLES = 1 << 18
+
+
+class Driver:
+    """Advances a state over consecutive batches of one phase.
+
+    Args:
+        static: the model without its arrays.
+        inputs, labels: the training set, on the device.
+        momentum_form: see steps.apply_update.
+        kind: "device" or "host".
+        micro_batch_size: part of a batch whose gradient is taken at once; 0: the whole batch.
+    """
+
+    def __init__(
+        self,
+        static: PyTree,
+        inputs: jax.Array,
+        labels: jax.Array,
+        *,
+        momentum_form: str,
+        kind: str,
+        micro_batch_size: int = 0,
+    ) -> None:
+        self._data = (inputs, labels)
+        self._micro = micro_batch_size
+        self._host = kind == "host"
+        one: Callable[..., TrainState] = partial(update, static, momentum_form)
+
+        def stretch(
+            state: TrainState,
+            inputs: jax.Array,
+            labels: jax.Array,
+            indices: jax.Array,
+            counts: jax.Array,
+            number: jax.Array,
+            hyper: Hyper,
+        ) -> TrainState:
+            def body(k: jax.Array, current: TrainState) -> TrainState:
+                return one(current, inputs, labels, indices[k], counts, hyper)
+
+            return jax.lax.fori_loop(0, number, body, state)
+
+        self._one: Any = jax.jit(one)
+        self._stretch: Any = jax.jit(stretch)
+
+    def stretch_updates(self, batch_size: int) -> int:
+        """Updates in one compiled call at this batch size."""
+        return max(1, STRETCH_EXAMPLES // batch_size)
+
+    def advance(
+        self, state: TrainState, indices: NDArray[np.int32], batch_size: int, hyper: Hyper
+    ) -> TrainState:
+        """The state after len(indices)/B updates; at most `stretch_updates` of them."""
+        number = len(indices) // batch_size
+        batches, counts = self._parts(indices.reshape(number, batch_size))
+        scalars = Hyper(*(np.float32(value) for value in hyper))
+        if self._host:
+            for batch in batches:
+                state = self._one(state, *self._data, batch, counts, scalars)
+            return state
+        padded = np.zeros((self.stretch_updates(batch_size), *batches.shape[1:]), np.int32)
+        padded[:number] = batches
+        return self._stretch(state, *self._data, padded, counts, np.int32(number), scalars)
+
+    def compiled(self) -> int:
+        """How many programs were compiled so far: one per distinct shape of a batch."""
+        return int((self._one if self._host else self._stretch)._cache_size())
+
+    def _parts(
+        self, batches: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """(updates, parts, micro) indices and (parts, micro) counts, padded with index 0."""
+        number, batch_size = batches.shape
+        micro = min(self._micro or batch_size, batch_size)
+        parts = ceil(batch_size / micro)
+        shaped = np.zeros((number, parts * micro), np.int32)
+        shaped[:, :batch_size] = batches
+        counts = np.zeros(parts * micro, np.float32)
+        counts[:batch_size] = 1.0
+        return shaped.reshape(number, parts, micro), counts.reshape(parts, micro)
