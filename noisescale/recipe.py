@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ from noisescale.analysis.schedule import (
     PARTIAL_BATCH_POLICIES,
     Phase,
     Schedule,
+    exact,
     positive_integer,
     real_number,
 )
@@ -92,14 +94,18 @@ class RunConfig:
         driver: "device" (many updates in one compiled call) or "host" (one call per update).
         micro_batch_size: gradients of a batch are accumulated over parts of this size; 0 takes
             the batch in one part.
+        evaluate_every: epochs between measurements of loss and error.
     """
 
     seeds: int = 5
     replica: int = 0
     driver: str = "device"
     micro_batch_size: int = 0
+    evaluate_every: float = 1.0
 
     def __post_init__(self) -> None:
+        hint = "it must be a finite number above 0"
+        real_number("run.evaluate_every", self.evaluate_every, above=0.0, hint=hint)
         _whole("run.seeds", self.seeds, 1)
         _whole("run.replica", self.replica, 0)
         _choice("run.driver", self.driver, ("device", "host"))
@@ -127,18 +133,23 @@ _SECTIONS: dict[str, type[Any]] = {
 }
 
 
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """The document as a dict; InputError where the file is missing, unreadable or not TOML."""
+def parse_toml(text: str, origin: str) -> dict[str, Any]:
+    """The document as a dict; `origin` names it in the InputError if it is not TOML."""
     try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{origin} is not valid TOML: {error}") from None
+
+
+def read_text(path: str | Path) -> str:
+    """The file's text; InputError where it is missing, unreadable or not UTF-8."""
+    try:
+        return Path(path).read_text("utf-8")
     except FileNotFoundError:
         raise InputError(f"no file {str(path)!r}: check the path") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InputError(f"cannot read {str(path)!r}: {reason}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{str(path)!r} is not valid TOML: {error}") from None
 
 
 def schedule_from(document: Mapping[str, Any]) -> tuple[Schedule, int | None, str]:
@@ -221,15 +232,13 @@ def step_schedule(
         if not milestones:
             raise InputError("decay_factor needs milestones: when does the learning rate drop?")
     edges = [0.0, *milestones, total]
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         if not low < high:
             listed = " ".join(f"{m:g}" for m in milestones)
             raise InputError(
                 f"milestones {listed} must increase from above 0 to below epochs={total:g}"
             )
     # Divided as decimals, so that 0.1 / 5 / 5 is 0.004 and the batch sizes come out whole.
-    from noisescale.analysis.schedule import exact
-
     return Schedule(
         tuple(
             Phase(
@@ -239,6 +248,6 @@ def step_schedule(
                 momentum=momentum,
                 weight_decay=weight_decay,
             )
-            for number, (low, high) in enumerate(zip(edges, edges[1:], strict=False))
+            for number, (low, high) in enumerate(pairwise(edges))
         )
     )

@@ -237,7 +237,9 @@ _Route = tuple[Schedule, list[RuleWarning]]
 
 def _grow_batch(schedule: Schedule, limits: _Limits) -> _Route:
     if _first_drop_factor(schedule) is None:
-        raise InputError("the learning rate never drops, so there is no decay for the batch to take")
+        raise InputError(
+            "the learning rate never drops, so there is no decay for the batch to take"
+        )
     phases, capped, rises = [], [], False
     highest = exact(schedule.phases[0].learning_rate)
     for number, phase in enumerate(schedule.phases, 1):
@@ -248,9 +250,7 @@ def _grow_batch(schedule: Schedule, limits: _Limits) -> _Route:
         batch = limits.nearest(wanted)
         if limits.cap is not None and wanted > limits.cap:
             capped.append(number)
-        phases.append(
-            _resized(phase, batch, rate * batch / phase.batch_size, phase.momentum)
-        )
+        phases.append(_resized(phase, batch, rate * batch / phase.batch_size, phase.momentum))
     notes = _cap_note(limits, capped, "the learning rate takes the rest of the decay")
     if rises:
         notes.append(
@@ -295,9 +295,7 @@ def _momentum(schedule: Schedule, limits: _Limits) -> _Route:
                 f"{float((1 - exact(phase.momentum)) * phase.batch_size):.4g}; lower the learning "
                 "rate instead"
             )
-        phases.append(
-            _resized(phase, batch, exact(phase.learning_rate), float(1 - one_minus))
-        )
+        phases.append(_resized(phase, batch, exact(phase.learning_rate), float(1 - one_minus)))
     notes = _cap_note(limits, capped, "the momentum follows the capped batch")
     return Schedule(tuple(phases), schedule.optimizer), notes
 
@@ -313,10 +311,11 @@ def _cap_note(limits: _Limits, capped: list[int], rest: str) -> list[RuleWarning
     if not capped:
         return []
     where = ", ".join(map(str, capped))
+    largest = limits.nearest(Fraction(limits.cap or 0))
     return [
         RuleWarning(
             "cap-reached",
-            f"the batch stops at {limits.nearest(Fraction(limits.cap or 0))} in phase {where}; {rest}",
+            f"the batch stops at {largest} in phase {where}; {rest}",
             "Smith, Kindermans, Ying & Le 2018, section 5.2",
         )
     ]
@@ -352,9 +351,11 @@ def _invariants(
         rows.append(
             compare(
                 f"weight_decay_per_{unit}",
-                lambda p: per_epoch
-                * scale.weight_decay_per_example(
-                    p.learning_rate, p.batch_size, p.momentum, p.weight_decay
+                lambda p: (
+                    per_epoch
+                    * scale.weight_decay_per_example(
+                        p.learning_rate, p.batch_size, p.momentum, p.weight_decay
+                    )
                 ),
             )
         )
@@ -424,11 +425,15 @@ def _warnings(
                 "Smith & Le 2018, eq. 15; Smith et al. 2018, section 5 (cap N/10)",
             )
         )
-    memory = max(
-        scale.momentum_memory_examples(p.batch_size, p.momentum) / train_size
-        for p in changed.phases
-        if p.momentum
-    ) if any(p.momentum for p in changed.phases) else 0.0
+    memory = (
+        max(
+            scale.momentum_memory_examples(p.batch_size, p.momentum) / train_size
+            for p in changed.phases
+            if p.momentum
+        )
+        if any(p.momentum for p in changed.phases)
+        else 0.0
+    )
     if memory > 1:
         found.append(
             RuleWarning(

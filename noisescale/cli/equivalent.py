@@ -8,7 +8,7 @@ from typing import Any
 from noisescale.analysis.equivalence import ROUTES, Equivalent, equivalents, plan_if_possible
 from noisescale.analysis.schedule import PARTIAL_BATCH_POLICIES, Plan, Schedule
 from noisescale.errors import InputError
-from noisescale.recipe import read_toml, schedule_from, step_schedule
+from noisescale.recipe import parse_toml, read_text, schedule_from, step_schedule
 
 SCHEMA = "noisescale.equivalent/1"
 
@@ -95,7 +95,9 @@ def _schedule(options: argparse.Namespace) -> tuple[Schedule, int | None, str]:
     if options.recipe is not None:
         if given:
             raise InputError(f"{given[0]} and a recipe file: give one or the other")
-        schedule, train_size, partial = schedule_from(read_toml(options.recipe))
+        schedule, train_size, partial = schedule_from(
+            parse_toml(read_text(options.recipe), options.recipe)
+        )
         if options.train_size is not None:
             train_size = options.train_size
         return schedule, train_size, options.partial or partial

@@ -6,7 +6,9 @@ from rich import box
 from rich.table import Table
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: set[int] | None = None) -> Table:
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], right: set[int] | None = None
+) -> Table:
     """A plain table; columns in `right` are aligned to the right."""
     built = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(head):

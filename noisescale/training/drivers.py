@@ -10,6 +10,7 @@ from math import ceil
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -72,7 +73,7 @@ class Driver:
         """The state after len(indices)/B updates; at most `stretch_updates` of them."""
         number = len(indices) // batch_size
         batches, counts = self._parts(indices.reshape(number, batch_size))
-        scalars = Hyper(*(np.float32(value) for value in hyper))
+        scalars = Hyper(*(jnp.float32(value) for value in hyper))
         if self._host:
             for batch in batches:
                 state = self._one(state, *self._data, batch, counts, scalars)
@@ -85,9 +86,7 @@ class Driver:
         """How many programs were compiled so far: one per distinct shape of a batch."""
         return int((self._one if self._host else self._stretch)._cache_size())
 
-    def _parts(
-        self, batches: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    def _parts(self, batches: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """(updates, parts, micro) indices and (parts, micro) counts, padded with index 0."""
         number, batch_size = batches.shape
         micro = min(self._micro or batch_size, batch_size)

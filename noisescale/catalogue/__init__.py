@@ -1,0 +1,1 @@
+"""Recipes and experiments that ship with the package, as TOML."""

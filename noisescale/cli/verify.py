@@ -1,0 +1,187 @@
+"""`noisescale verify`: train every arm of an experiment and judge its predictions."""
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from noisescale.cli import fail
+from noisescale.errors import InputError
+from noisescale.experiment.specification import Experiment, built_in, find_experiment
+from noisescale.experiment.verify import Verified, verify
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    names = "; ".join(f"{name} ({', '.join(sets)})" for name, sets in built_in().items())
+    parser.epilog = (
+        "example: noisescale verify increase-batch-size --dataset mnist --data-dir data --seeds 5"
+    )
+    add = parser.add_argument
+    add("experiment", metavar="EXPERIMENT", help=f"a file, or built in: {names}")
+    add("--dataset", metavar="NAME", help="data set of a built-in experiment (default digits)")
+    add("--data-dir", metavar="DIR", help="where downloaded data sets lie")
+    add("--seeds", type=int, metavar="K", help="number of seeds (default: as in the experiment)")
+    add("--out", metavar="DIR", help="results (default: noisescale-runs/EXPERIMENT-DATASET)")
+    add("--dry-run", action="store_true", help="show arms and plans; train and write nothing")
+    add("--json", action="store_true", help="print results.json on standard output")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, judge, write, print."""
+    if options.seeds is not None and options.seeds < 1:
+        raise InputError(f"--seeds {options.seeds}: it must be at least 1")
+    experiment = find_experiment(options.experiment, options.dataset)
+    data_dir = None if options.data_dir is None else Path(options.data_dir)
+    if options.dry_run:
+        return _dry_run(experiment, data_dir, options)
+    _need_extra()
+    name = f"{experiment.name}-{experiment.base.data.name}"
+    out = Path(options.out) if options.out else Path("noisescale-runs") / name
+    done = _train(experiment, out, data_dir, options.seeds)
+    if options.json:
+        print(json.dumps(done.results, indent=1, allow_nan=False))
+    else:
+        _print(done)
+    return 0
+
+
+def _need_extra() -> None:
+    from importlib.util import find_spec
+
+    missing = [n for n in ("jax", "equinox", "jaxtyping", "sklearn") if find_spec(n) is None]
+    if missing:
+        fail(f"verify needs {', '.join(missing)}: pip install 'noisescale[train]'", 1)
+
+
+def _train(experiment: Experiment, out: Path, data_dir: Path | None, seeds: int | None) -> Verified:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("updates"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+    )
+    task = bar.add_task("compiling", total=None)
+
+    def report(what: str, updates: int) -> None:
+        bar.update(task, description=what, advance=updates)
+
+    former = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with bar:
+            return verify(
+                experiment,
+                out,
+                data_dir=data_dir,
+                seeds=seeds,
+                report=report,
+                total=lambda updates: bar.update(task, total=updates),
+            )
+    except KeyboardInterrupt:
+        kept = len(list((out / "runs").glob("*/seed-*/rows.jsonl")))
+        fail(f"stopped; {kept} finished runs are kept in {out}, the same command goes on", 143)
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _interrupt(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _dry_run(experiment: Experiment, data_dir: Path | None, options: argparse.Namespace) -> int:
+    from noisescale.cli.tables import numbers, table
+
+    train_size = experiment.base.train_size
+    if train_size is None:
+        _need_extra()
+        from noisescale.training.data import load_dataset
+
+        train_size = load_dataset(experiment.base.data, data_dir).train_size
+    arms = experiment.planned(train_size)
+    seeds = options.seeds or experiment.base.run.seeds
+    if options.json:
+        document = {
+            "schema": "noisescale.verify-plan/1",
+            "experiment": experiment.name,
+            "experiment_sha256": experiment.sha256,
+            "train_size": train_size,
+            "seeds": seeds,
+            "fraction_of_protocol": experiment.fraction_of_protocol(train_size),
+            "arms": [{"name": arm.name, "updates": arm.plan.updates} for arm in arms],
+        }
+        print(json.dumps(document, indent=1, allow_nan=False))
+        return 0
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    fraction = 100 * experiment.fraction_of_protocol(train_size)
+    console.print(
+        f"[bold]{experiment.title}[/bold]: {experiment.base.data.name}, N = {train_size:,}, "
+        f"{seeds} seeds, {fraction:.2g} % of the protocol ({experiment.protocol.source})"
+    )
+    rows = [
+        [
+            arm.name,
+            f"{arm.plan.updates:,}",
+            numbers(r.learning_rate for r in arm.plan.rows),
+            numbers(r.batch_size for r in arm.plan.rows),
+            numbers(r.momentum for r in arm.plan.rows),
+        ]
+        for arm in arms
+    ]
+    head = ["arm", "updates", "learning rate", "batch", "momentum"]
+    console.print(table(head, rows, right={1}))
+    for prediction in experiment.predictions:
+        console.print(f"{prediction.kind}: {prediction.statement}")
+    return 0
+
+
+def _print(done: Verified) -> None:
+    from rich.console import Console
+
+    from noisescale.cli.tables import table
+    from noisescale.experiment.report import arm_head, arm_table, effect_text
+
+    results = done.results
+    console = Console(highlight=False)
+    n = max(len(arm["seeds"]) for arm in results["arms"])
+    fraction = 100 * results["fraction_of_protocol"]
+    console.print(
+        f"\n[bold]{results['title']}[/bold]: {results['data']['name']}, {n} seeds, scaled: "
+        f"{fraction:.2g} % of the protocol"
+    )
+    arms = [[row[0], *row[5:]] for row in arm_table(results)]
+    head = arm_head(results)
+    console.print(table([head[0], *head[5:]], arms, right={1}))
+    colour = {"supported": "green", "contradicted": "red", "undecided": "yellow"}
+    rows = []
+    for p in results["predictions"]:
+        verdict = f"[{colour[p['verdict']]}]{p['verdict']}[/]"
+        notes = [p["reason"]] if p["reason"] else []
+        if p["parts_at"]:
+            notes.append("parts at epochs " + ", ".join(f"{e:g}" for e in p["parts_at"]))
+        rows.append([p["statement"], verdict, "; ".join([effect_text(p), *notes])])
+    console.print(table(["prediction", "verdict", "effect [90 % interval]"], rows))
+    if not results["gate"]["passed"]:
+        console.print(f"[red]void[/red]: {results['gate']['reason']}")
+    told = sum(c["passed"] for c in results["controls"])
+    state = "informative" if results["informative"] else "[red]not informative[/red]"
+    console.print(f"{state}; {told} of {len(results['controls'])} control checks passed")
+    for file in done.files:
+        print(f"wrote {file}", file=sys.stderr)

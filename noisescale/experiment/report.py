@@ -1,0 +1,175 @@
+"""results.json as Markdown: every number of the report is one of its numbers."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any
+
+
+def prediction_table(results: Mapping[str, Any]) -> list[list[str]]:
+    """Rows: prediction, verdict, effect with interval, margin, n, seeds needed."""
+    rows = []
+    for p in results["predictions"]:
+        note = p["reason"]
+        if p["parts_at"]:
+            listed = ", ".join(f"{e:g}" for e in p["parts_at"])
+            note = f"{note + '; ' if note else ''}parts at epochs {listed}"
+        rows.append(
+            [
+                p["statement"],
+                p["verdict"],
+                note,
+                effect_text(p),
+                f"{_scaled(p, p['margin'])}",
+                str(p["n"]),
+                "?" if p["seeds_needed"] is None else str(p["seeds_needed"]),
+            ]
+        )
+    return rows
+
+
+PREDICTION_HEAD = [
+    "prediction",
+    "verdict",
+    "why",
+    "effect [interval]",
+    "margin",
+    "n",
+    "seeds needed",
+]
+
+
+def effect_text(p: Mapping[str, Any]) -> str:
+    """The effect with its interval: per cent of the loss, or percentage points of error."""
+    if p["effect"] is None:
+        return "–"
+    interval = ""
+    if p["interval"] is not None:
+        interval = f" [{_scaled(p, p['interval'][0])}, {_scaled(p, p['interval'][1])}]"
+    at = "" if p["epoch"] is None else f" at epoch {p['epoch']:g}"
+    what = p["metric"].replace("_", " ").replace("evaluation", "test")
+    return f"{_scaled(p, p['effect'])}{interval} {what}{at}"
+
+
+def _scaled(p: Mapping[str, Any], value: float) -> str:
+    if p["metric"].endswith("loss"):
+        return f"{value:+.3f}" if value else "0"
+    return f"{100 * value:+.2f} pp" if value else "0"
+
+
+def arm_table(results: Mapping[str, Any]) -> list[list[str]]:
+    """Rows: arm, role, phases, updates, final losses and errors with their spread."""
+    rows = []
+    for arm in results["arms"]:
+        rows.append(
+            [
+                arm["name"],
+                arm["role"],
+                _phases(arm["phases"], "learning_rate"),
+                _phases(arm["phases"], "batch_size"),
+                _phases(arm["phases"], "momentum"),
+                f"{arm['updates']:,}",
+                _spread(arm, "train_loss", 1.0, ".4g"),
+                _spread(arm, "evaluation_error", 100.0, ".2f"),
+            ]
+        )
+    return rows
+
+
+def arm_head(results: Mapping[str, Any]) -> list[str]:
+    """Column names of arm_table."""
+    split = results["data"]["evaluation_split"]
+    return [
+        "arm",
+        "role",
+        "learning rate",
+        "batch",
+        "momentum",
+        "updates",
+        "final training loss",
+        f"final {split} error %",
+    ]
+
+
+def _phases(phases: Sequence[Mapping[str, Any]], key: str) -> str:
+    values = [f"{p[key]:g}" for p in phases]
+    return values[0] if len(set(values)) == 1 else " → ".join(values)
+
+
+def _spread(arm: Mapping[str, Any], metric: str, factor: float, form: str) -> str:
+    finals = [s["curves"][metric][-1] for s in arm["seeds"]]
+    alive = [factor * v for v in finals if v is not None]
+    if not alive:
+        return "diverged"
+    text = format(mean(alive), form)
+    if len(alive) > 1:
+        text += f" ± {format(stdev(alive), form if form.endswith('f') else '.2g')}"
+    lost = len(finals) - len(alive)
+    return text + (f" ({lost} diverged)" if lost else "")
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def markdown_report(results: Mapping[str, Any]) -> str:
+    """The whole report."""
+    data, protocol = results["data"], results["protocol"]
+    n = max(len(arm["seeds"]) for arm in results["arms"])
+    fraction = results["fraction_of_protocol"]
+    informative = "informative" if results["informative"] else "NOT informative"
+    provenance = results["provenance"]
+    versions = ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())
+    gate = results["gate"]
+    gate_text = "passed" if gate["passed"] else f"failed ({gate['reason']})"
+    controls = [
+        [
+            c["prediction"],
+            c["arm"],
+            "must differ" if c["role"] == "positive" else "must be the same",
+            "passed" if c["passed"] else "FAILED",
+            effect_text(c),
+        ]
+        for c in results["controls"]
+    ]
+    binomial = (data["evaluation_size"] * 0.25) ** 0.5 / data["evaluation_size"]
+    parts = [
+        f"# {results['title']}: {data['name']} (scaled: {100 * fraction:.2g} % of the protocol)",
+        f"{n} seeds; {data['train_size']:,} training examples, errors on "
+        f"{data['evaluation_size']:,} {data['evaluation_split']} examples; the report is "
+        f"**{informative}**.",
+        "## Verdicts",
+        markdown_table(PREDICTION_HEAD, prediction_table(results)),
+        "Effects of losses are differences of natural logarithms (+0.10 is about 10 % more), those "
+        "of errors are percentage points (pp). Intervals hold 90 %; a verdict needs p ≤ 0.05 after "
+        "Holm's correction over all predictions. Margins stood in the experiment file before "
+        "training. *Seeds needed* is for a decision with probability 0.8 if effect and spread are "
+        "as measured.",
+        "## Arms",
+        markdown_table(arm_head(results), arm_table(results)),
+        f"Mean ± standard deviation over seeds. One evaluation of {data['evaluation_size']:,} "
+        f"examples has a binomial standard error of at most {100 * binomial:.2g} pp; all arms are "
+        "evaluated on the same examples.",
+        "## Gate and controls",
+        f"Gate: every seed of every arm ends with {gate['metric'].replace('_', ' ')} below "
+        f"{gate['below']:g}: {gate_text}.",
+        markdown_table(
+            ["for prediction", "control arm", "it", "result", "effect [interval]"], controls
+        )
+        if controls
+        else "No control was judged.",
+        "## Figures",
+        "![test error and training loss against epochs and updates](curves.png)",
+        "![learning rate, batch size and noise scale against epochs](schedules.png)",
+        "![distance from initialisation against updates](distance.png)",
+        "## Protocol",
+        f"Published: {protocol['source']}: {protocol['model']} on {protocol['dataset']}, "
+        f"{protocol['train_size']:,} images, {protocol['epochs']:g} epochs. Here each arm sees "
+        f"{100 * fraction:.2g} % as many training examples, on another data set and model.",
+        f"Experiment `{results['experiment']}`, file SHA-256 `{results['experiment_sha256']}`. "
+        f"Run by noisescale {provenance['noisescale']} on {provenance['device']}, Python "
+        f"{provenance['python']}, {versions}.",
+    ]
+    return "\n\n".join(parts) + "\n"

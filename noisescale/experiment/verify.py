@@ -1,0 +1,211 @@
+"""The whole of `verify`: train, judge, write results.json, report.md and figures."""
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from noisescale.errors import InputError
+from noisescale.experiment.conclusion import SeedCurves, conclude
+from noisescale.experiment.report import markdown_report
+from noisescale.experiment.specification import Experiment, PlannedArm
+from noisescale.record import Record, finite, write_text
+
+SCHEMA = "noisescale.verify/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """results.json as a dict, and the files written."""
+
+    results: dict[str, Any]
+    files: tuple[Path, ...]
+
+
+def verify(
+    experiment: Experiment,
+    out: Path,
+    *,
+    data_dir: Path | None = None,
+    seeds: int | None = None,
+    report: Callable[[str, int], None] = lambda what, updates: None,
+    total: Callable[[int], None] = lambda updates: None,
+) -> Verified:
+    """Train every arm of an experiment that `out` does not hold yet, and judge its predictions.
+
+    Args:
+        out: folder of results.json, report.md, experiment.toml, the figures and runs/.
+        data_dir: where data sets that are not embedded lie.
+        seeds: how many seeds (0 … seeds−1); by default what the base recipe says.
+        report: hears (what is running, updates just done).
+        total: hears once how many updates a full run takes.
+
+    Raises:
+        InputError: bad data, or an `out` that holds another experiment; before any training.
+    """
+    from noisescale.experiment.execution import curves_of, distances_of, execute, work_of
+    from noisescale.training.data import load_dataset
+
+    seeds = experiment.base.run.seeds if seeds is None else seeds
+    if seeds < 1:
+        raise InputError(f"seeds={seeds}: it must be at least 1")
+    data_configs = {arm_data for arm_data in _data_of(experiment)}
+    if len(data_configs) > 1:
+        raise InputError("arms differ in [data]: the arms of an experiment share one data set")
+    dataset = load_dataset(experiment.base.data, data_dir)
+    arms = experiment.planned(dataset.train_size)
+    _claim(out, experiment)
+    total(seeds * work_of(arms))
+    records = execute(arms, dataset, range(seeds), out / "runs", report)
+    curves = {name: [curves_of(record) for record in listed] for name, listed in records.items()}
+    results = {
+        "schema": SCHEMA,
+        "experiment": experiment.name,
+        "title": experiment.title,
+        "experiment_sha256": experiment.sha256,
+        "provenance": _provenance(),
+        "fraction_of_protocol": experiment.fraction_of_protocol(dataset.train_size),
+        "protocol": asdict(experiment.protocol),
+        "data": {
+            "name": dataset.name,
+            "train_size": dataset.train_size,
+            "evaluation_split": dataset.evaluation_split,
+            "evaluation_size": len(dataset.evaluation_labels),
+            "sha256": dataset.fingerprint,
+        },
+        "arms": [
+            _arm_entry(experiment, arm, curves[arm.name], records[arm.name], distances_of)
+            for arm in arms
+        ],
+        **_rounded(conclude(experiment, dataset.train_size, curves)),
+    }
+    return Verified(results, write_report(results, experiment, out))
+
+
+def write_report(results: dict[str, Any], experiment: Experiment, out: Path) -> tuple[Path, ...]:
+    """Write results.json, experiment.toml, report.md and the figures of `results` to `out`."""
+    from noisescale.plots import save, verify_figures
+
+    planned = experiment.planned(results["data"]["train_size"])
+    files = [out / name for name in ("results.json", "experiment.toml", "report.md")]
+    write_text(files[0], json.dumps(results, indent=1, allow_nan=False) + "\n")
+    write_text(files[1], experiment.text)
+    write_text(files[2], markdown_report(results))
+    for name, figure in verify_figures(results, {a.name: a.plan for a in planned}).items():
+        save(figure, out / f"{name}.png")
+        files.append(out / f"{name}.png")
+    return tuple(files)
+
+
+def curves_from(results: dict[str, Any]) -> dict[str, list[SeedCurves]]:
+    """The curves of a results.json, as `conclude` takes them."""
+    return {
+        arm["name"]: [SeedCurves(s["seed"], s["status"], s["curves"]) for s in arm["seeds"]]
+        for arm in results["arms"]
+    }
+
+
+def conclusions_of(experiment: Experiment, results: dict[str, Any]) -> dict[str, Any]:
+    """What `conclude` says of a results.json, rounded as it is there."""
+    if experiment.sha256 != results["experiment_sha256"]:
+        raise InputError("results.json belongs to another version of the experiment file")
+    size = results["data"]["train_size"]
+    return dict(_rounded(conclude(experiment, size, curves_from(results))))
+
+
+def _data_of(experiment: Experiment) -> Sequence[str]:
+    return [
+        repr({**dict(experiment.base_document.get("data", {})), **changed})
+        for changed in (
+            {k: v for k, v in arm.override.items() if k.startswith("data.")}
+            for arm in experiment.arms
+        )
+    ]
+
+
+def _claim(out: Path, experiment: Experiment) -> None:
+    """Make `out` if need be; refuse one that cannot be written or holds another experiment."""
+    former = out / "experiment.toml"
+    if former.exists() and former.read_text("utf-8") != experiment.text:
+        raise InputError(
+            f"{str(out)!r} holds the results of another experiment file: choose another --out"
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {str(out)!r} ({error.strerror}): choose another --out"
+        ) from None
+    write_text(former, experiment.text)
+
+
+def _provenance() -> dict[str, Any]:
+    import jax
+
+    import noisescale
+
+    versions = {}
+    for name in ("jax", "jaxlib", "equinox", "numpy", "scipy"):
+        versions[name] = __import__(name).__version__
+    return {
+        "noisescale": noisescale.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": jax.devices()[0].device_kind,
+        "threads": os.cpu_count(),
+        "versions": versions,
+    }
+
+
+def _arm_entry(
+    experiment: Experiment,
+    arm: PlannedArm,
+    curves: Sequence[SeedCurves],
+    records: Sequence[Record],
+    distances_of: Callable[[Record], dict[str, list[Any]]],
+) -> dict[str, Any]:
+    role = "arm"
+    if arm.name in experiment.control.positive:
+        role = "positive control"
+    elif arm.name == experiment.control.aa:
+        role = "A/A control"
+    return {
+        "name": arm.name,
+        "role": role,
+        "updates": arm.plan.updates,
+        "phases": [
+            {
+                "epochs": row.epochs,
+                "learning_rate": row.learning_rate,
+                "batch_size": row.batch_size,
+                "momentum": row.momentum,
+                "updates": row.updates,
+                "noise_scale": row.noise_scale,
+                "noise_scale_finite_population": row.noise_scale_finite_population,
+            }
+            for row in arm.plan.rows
+        ],
+        "seeds": [
+            {
+                "seed": one.seed,
+                "status": one.status,
+                "curves": dict(one.curves),
+                "distances": distances_of(record),
+            }
+            for one, record in zip(curves, records, strict=True)
+        ],
+    }
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(v) for v in value]
+    return finite(value)

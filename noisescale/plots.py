@@ -1,0 +1,182 @@
+"""Figures: each function draws on the axes it is given; pyplot is never imported."""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
+
+from noisescale.analysis.schedule import Plan
+from noisescale.errors import InputError
+
+# Okabe & Ito's colours, told apart by colour-blind readers too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A8A00")
+_STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+_LABELS = {
+    "train_loss": "training loss (nats)",
+    "train_error": "training error",
+    "evaluation_loss": "{split} loss (nats)",
+    "evaluation_error": "{split} error",
+    "epoch": "epochs",
+    "update": "updates",
+}
+
+
+def new_figure(rows: int, columns: int, *, title: str) -> Figure:
+    """An empty figure of panels with one legend below them."""
+    size = (4.4 * columns, 3.4 * rows + 0.8)
+    figure = Figure(figsize=size, layout="constrained")
+    figure.subplots(rows, columns)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def add_legend(figure: Figure, columns: int = 3) -> None:
+    """One legend for all panels, from the first one."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write PNG, PDF or SVG by the file's ending; the file appears whole or not at all."""
+    from noisescale.record import write_bytes
+
+    kind = path.suffix.lstrip(".").lower()
+    if kind not in ("png", "pdf", "svg"):
+        raise InputError(f"cannot draw {str(path)!r}: end the name in .png, .pdf or .svg")
+    if not path.parent.is_dir():
+        raise InputError(f"no folder {str(path.parent)!r} for the figure: make it first")
+    buffer = BytesIO()
+    # Dates and hashes would make equal figures differ.
+    metadata: dict[str, Any] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}.get(
+        kind, {"Date": None}
+    )
+    with matplotlib.rc_context({"svg.hashsalt": "noisescale"}):
+        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+    write_bytes(path, buffer.getvalue())
+
+
+def draw_schedules(axes: Sequence[Axes], plans: Mapping[str, Plan]) -> Sequence[Axes]:
+    """Learning rate, batch size and noise scale against epochs, a line per plan.
+
+    Args:
+        axes: three panels.
+        plans: plans with a train size, by name.
+    """
+    columns = ("learning_rate", "batch_size", "noise_scale")
+    labels = ("learning rate ε", "batch size B", "noise scale g = εN/(B(1−m))")
+    for ax, column, label in zip(axes, columns, labels, strict=True):
+        for number, (name, plan) in enumerate(plans.items()):
+            edges = [0.0, *(float(r.end_examples / (plan.train_size or 1)) for r in plan.rows)]
+            values = [float(getattr(row, column)) for row in plan.rows]
+            # Lines that coincide show as nested widths.
+            width = 1.2 + 1.3 * (len(plans) - 1 - number)
+            ax.stairs(
+                values, edges, baseline=None, color=_colour(number), linewidth=width, label=name
+            )
+        ax.set(xlabel="epochs", ylabel=label, yscale="log")
+        ax.grid(alpha=0.25)
+    add_legend(axes[0].figure)  # type: ignore[arg-type]
+    return axes
+
+
+def draw_curves(
+    ax: Axes, arms: Sequence[Mapping[str, Any]], metric: str, clock: str, split: str = "test"
+) -> Axes:
+    """A metric against epochs or updates: mean over seeds and a band of one standard deviation.
+
+    Args:
+        arms: the "arms" of results.json.
+        metric: "train_loss", "train_error", "evaluation_loss" or "evaluation_error".
+        clock: "epoch" or "update".
+        split: what the evaluation split is called.
+    """
+    for number, arm in enumerate(arms):
+        seeds = arm["seeds"]
+        x = np.array(seeds[0]["curves"][clock], dtype=float)
+        values = _stack([s["curves"][metric] for s in seeds])
+        x = x[: values.shape[1]]
+        _band(ax, x[1:], values[:, 1:], number, arm)
+    ax.set(xlabel=_LABELS[clock], ylabel=_LABELS[metric].format(split=split), yscale="log")
+    if metric.endswith("error"):
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=None, symbol=" %"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    if clock == "update":
+        ax.set_xscale("log")
+    ax.grid(alpha=0.25)
+    return ax
+
+
+def draw_distance(ax: Axes, arms: Sequence[Mapping[str, Any]]) -> Axes:
+    """‖w − w_0‖ against the logarithm of the number of updates, a band over seeds."""
+    for number, arm in enumerate(arms):
+        seeds = arm["seeds"]
+        x = np.array(seeds[0]["distances"]["update"], dtype=float)
+        values = _stack([s["distances"]["distance"] for s in seeds])
+        _band(ax, x[: values.shape[1]], values, number, arm)
+    ax.set(xlabel="updates", ylabel="distance from initialisation ‖w − w₀‖", xscale="log")
+    ax.grid(alpha=0.25)
+    return ax
+
+
+def _stack(columns: Sequence[Sequence[float | None]]) -> np.ndarray:
+    """(seeds, points), cut to the shortest: a diverged run ends early."""
+    points = min(len(c) for c in columns)
+    return np.array([[np.nan if v is None else v for v in c[:points]] for c in columns])
+
+
+def _band(ax: Axes, x: np.ndarray, values: np.ndarray, number: int, arm: Mapping[str, Any]) -> None:
+    mean = values.mean(axis=0)
+    control = arm["role"] != "arm"
+    ax.plot(
+        x,
+        mean,
+        color=_colour(number),
+        linestyle=_STYLES[number % len(_STYLES)] if number else "-",
+        linewidth=1.0 if control else (3.2 if number == 0 else 1.7),
+        alpha=0.8 if control else 1.0,
+        label=f"{arm['name']} ({arm['role']})" if control else arm["name"],
+    )
+    if len(values) > 1:
+        spread = values.std(axis=0, ddof=1)
+        low = np.maximum(mean - spread, values.min(axis=0))
+        ax.fill_between(x, low, mean + spread, color=_colour(number), alpha=0.12, linewidth=0)
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
+
+
+def verify_figures(results: Mapping[str, Any], plans: Mapping[str, Plan]) -> dict[str, Figure]:
+    """The figures of a report, by file name without ending."""
+    arms = results["arms"]
+    n = max(len(arm["seeds"]) for arm in arms)
+    split = results["data"]["evaluation_split"]
+    percent = f"{100 * results['fraction_of_protocol']:.2g} %"
+    scaled = f"{results['title']} — {results['data']['name']}, scaled: {percent} of the protocol"
+    caption = f"{scaled}\nmean of {n} seeds, bands ± 1 standard deviation"
+    curves = new_figure(2, 2, title=caption)
+    panels = [
+        ("evaluation_error", "epoch"),
+        ("evaluation_error", "update"),
+        ("train_loss", "epoch"),
+        ("train_loss", "update"),
+    ]
+    for ax, (metric, clock) in zip(curves.axes, panels, strict=True):
+        draw_curves(ax, arms, metric, clock, split)
+    add_legend(curves)
+    schedules = new_figure(1, 3, title=scaled)
+    # The A/A control has the baseline's schedule.
+    again = {arm["name"] for arm in arms if arm["role"] == "A/A control"}
+    draw_schedules(schedules.axes, {k: v for k, v in plans.items() if k not in again})
+    distance = new_figure(1, 1, title=f"{results['title']} — {results['data']['name']}\n{n} seeds")
+    distance.set_size_inches(7.0, 5.2)
+    draw_distance(distance.axes[0], arms)
+    add_legend(distance, columns=2)
+    return {"curves": curves, "schedules": schedules, "distance": distance}

@@ -1,0 +1,266 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from noisescale import InputError, Phase, Schedule, equivalents
+from noisescale.recipe import step_schedule
+
+N = 50000
+SMITH = step_schedule(
+    epochs=200,
+    batch_size=128,
+    learning_rate=0.1,
+    momentum=0.9,
+    weight_decay=5e-4,
+    milestones=(60, 120, 160),
+    decay_factor=5,
+)
+
+
+def route(schedule, name, **options):
+    (found,) = equivalents(schedule, options.pop("train_size", N), routes=[name], **options)
+    return found
+
+
+def hyper(found):
+    return [(p.learning_rate, p.batch_size, p.momentum) for p in found.schedule.phases]
+
+
+def invariant(found, name):
+    return next(i for i in found.invariants if i.name == name)
+
+
+def codes(found):
+    return {w.code for w in found.warnings}
+
+
+def test_smith_increasing_batch_size():
+    # Section 5.2, row 2: about 29,000 updates; past 5,120 the learning rate decays instead.
+    found = route(SMITH, "grow-batch", max_batch_size=5120)
+    assert hyper(found) == [
+        (0.1, 128, 0.9),
+        (0.1, 640, 0.9),
+        (0.1, 3200, 0.9),
+        (0.032, 5120, 0.9),
+    ]
+    assert (found.updates, found.plan.updates_exact) == (29141, 29140.625)
+    assert "cap-reached" in codes(found)
+
+
+def test_smith_increased_learning_rate_and_momentum():
+    # Rows 3 and 4: fewer than 6,500 and 2,500 updates.
+    composed = route(SMITH, "learning-rate+grow-batch", target_batch_size=640, max_batch_size=5120)
+    assert (composed.name, composed.updates) == ("learning-rate+grow-batch", 6406)
+    faster = route(SMITH, "learning-rate", target_batch_size=640)
+    heavier = route(faster.schedule, "momentum", target_batch_size=3200)
+    assert hyper(heavier)[0] == (0.5, 3200, 0.98)
+    assert route(heavier.schedule, "grow-batch", max_batch_size=5120).updates == 2305
+
+
+def test_blog_arms():
+    blog = step_schedule(
+        epochs=250,
+        batch_size=128,
+        learning_rate=0.1,
+        momentum=0.9,
+        milestones=(100, 150, 200),
+        decay_factor=5,
+    )
+    grow, rate, momentum = equivalents(blog, N)
+    assert [e.name for e in (grow, rate, momentum)] == ["grow-batch", "learning-rate", "momentum"]
+    assert [p.batch_size for p in grow.schedule.phases] == [128, 640, 3200, 16000]
+    assert hyper(rate)[0] == (0.5, 640, 0.9)
+    assert hyper(momentum)[0] == (0.1, 640, 0.98)
+    # 16,000 of 50,000 is not small: g is kept, the temperature is not (3.117 against 2.125).
+    last = grow.plan.rows[-1]
+    assert last.noise_scale == pytest.approx(3.125)
+    assert last.noise_scale_finite_population == pytest.approx(2.125)
+    assert invariant(grow, "noise_scale").kept
+    temperature = invariant(grow, "temperature")
+    assert not temperature.kept
+    assert temperature.max_relative_deviation == pytest.approx(1 - 2.125 / 3.117, rel=1e-9)
+    assert {"batch-not-small", "momentum-memory"} <= codes(grow)
+
+
+recipes = st.builds(
+    lambda batch, rate, momentum, epochs, factors, decay: Schedule(
+        [
+            Phase(
+                epochs=e,
+                learning_rate=rate / 10**3 / f,
+                batch_size=batch,
+                momentum=momentum / 100,
+                weight_decay=decay,
+            )
+            for e, f in zip(epochs, factors, strict=True)
+        ]
+    ),
+    st.integers(1, 512),
+    st.integers(1, 1000),
+    st.integers(0, 99),
+    st.lists(st.integers(1, 90), min_size=3, max_size=3),
+    st.lists(st.integers(1, 20), min_size=3, max_size=3),
+    st.sampled_from([0.0, 5e-4]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    recipes,
+    st.integers(512, 60000),
+    st.one_of(st.none(), st.integers(1, 512)),
+    st.one_of(st.none(), st.integers(512, 5120)),
+    st.sampled_from([1, 1, 8, 64]),
+    st.sampled_from(["carry", "drop", "keep", "wrap"]),
+)
+def test_every_route_keeps_g_exactly_and_time_to_one_per_cent_or_says_so(
+    schedule, train_size, target, cap, granularity, partial
+):
+    options = {"target_batch_size": target, "max_batch_size": cap, "granularity": granularity}
+    try:
+        original = schedule.plan(train_size, partial)
+        found = equivalents(schedule, train_size, partial=partial, **options)
+    except InputError:
+        return
+    for e in found:
+        for old, new in zip(schedule.phases, e.schedule.phases, strict=True):
+            g_old = old.learning_rate / (old.batch_size * (1 - old.momentum))
+            g_new = new.learning_rate / (new.batch_size * (1 - new.momentum))
+            # 1−m loses digits as m → 1: rounding of m by 1e-16 over 1−m.
+            assert g_new == pytest.approx(g_old, rel=1e-9 + 4e-16 / (1 - new.momentum))
+            assert new.batch_size <= min(cap or train_size, train_size)
+            assert new.batch_size % granularity == 0
+        assert invariant(e, "noise_scale").kept
+        if schedule.phases[0].weight_decay:
+            assert invariant(e, "weight_decay_per_epoch").kept
+        ratio = e.plan.sde_time / original.sde_time
+        assert abs(ratio - 1) <= 0.01 or "sde-time" in codes(e)
+        assert e.updates == e.plan.updates
+
+
+@settings(max_examples=100, deadline=None)
+@given(recipes, st.integers(2, 8))
+def test_learning_rate_and_momentum_invert(schedule, factor):
+    first = schedule.phases[0].batch_size
+    for name in ("learning-rate", "momentum"):
+        there = route(schedule, name, target_batch_size=first * factor)
+        back = route(there.schedule, name, target_batch_size=first)
+        for old, new in zip(schedule.phases, back.schedule.phases, strict=True):
+            assert new.batch_size == old.batch_size
+            assert new.learning_rate == pytest.approx(old.learning_rate, rel=1e-12)
+            assert new.momentum == pytest.approx(old.momentum, abs=1e-12)
+
+
+def test_downwards():
+    down = route(SMITH, "learning-rate", target_batch_size=32)
+    assert hyper(down)[0] == (0.025, 32, 0.9)
+    assert down.updates == 4 * 78125
+    lower = route(SMITH, "momentum", target_batch_size=64)
+    assert hyper(lower)[0] == (0.1, 64, 0.8)
+    least = route(
+        Schedule([Phase(epochs=1, learning_rate=0.1, batch_size=100, momentum=0.9)]),
+        "momentum",
+        target_batch_size=10,
+    )
+    assert hyper(least) == [(0.1, 10, 0.0)]
+    with pytest.raises(InputError, match="cannot shrink below"):
+        route(SMITH, "momentum", target_batch_size=12)
+    assert [e.name for e in equivalents(SMITH, N, target_batch_size=12)] == [
+        "grow-batch",
+        "learning-rate",
+    ]
+
+
+def test_granularity_is_absorbed():
+    found = route(SMITH, "grow-batch", granularity=100, max_batch_size=5000)
+    assert [p.batch_size for p in found.schedule.phases] == [100, 600, 3200, 5000]
+    assert hyper(found)[0][0] == pytest.approx(0.1 * 100 / 128)
+    heavy = route(SMITH, "momentum", target_batch_size=640, granularity=100)
+    assert hyper(heavy)[0] == (0.1, 600, pytest.approx(1 - 0.1 * 128 / 600))
+
+
+def test_a_rising_rate_stays_in_the_learning_rate():
+    ramp = Schedule(
+        [
+            Phase(epochs=5, learning_rate=r, batch_size=64, momentum=0.9)
+            for r in (0.02, 0.1, 0.05, 0.025)
+        ]
+    )
+    found = route(ramp, "grow-batch")
+    assert hyper(found) == [
+        (0.02, 64, 0.9),
+        (0.1, 64, 0.9),
+        (0.1, 128, 0.9),
+        (0.1, 256, 0.9),
+    ]
+    assert "warm-up-kept" in codes(found)
+
+
+def test_durations_in_updates_keep_their_examples():
+    schedule = Schedule([Phase(updates=100, learning_rate=0.1, batch_size=8, momentum=0.9)])
+    (found,) = equivalents(schedule, routes=["learning-rate"], target_batch_size=16)
+    assert found.schedule.phases[0].examples == 800
+    assert found.updates == 50
+    assert invariant(found, "examples").kept
+    assert invariant(found, "sde_time").kept
+
+
+def test_without_a_train_size():
+    found = route(SMITH, "learning-rate", train_size=None, target_batch_size=256)
+    assert found.plan is None and found.updates is None
+    temperature = invariant(found, "temperature")
+    assert temperature.kept and temperature.before == pytest.approx(0.1 / (128 * 0.1))
+
+
+def test_what_the_rules_break():
+    grow = route(SMITH, "grow-batch", max_batch_size=5120)
+    assert invariant(grow, "updates").after == 29141
+    assert invariant(grow, "momentum_memory_epochs").after == pytest.approx(5120 / (N * 0.1))
+    rate = route(SMITH, "learning-rate", target_batch_size=640)
+    # ε²/(B(1−m)²) grows by κ per update and stays per epoch.
+    per_update = invariant(rate, "diffusion_per_update")
+    assert per_update.after / per_update.before == pytest.approx(5)
+    assert invariant(rate, "diffusion_per_epoch").kept
+    assert invariant(rate, "temperature").max_relative_deviation == pytest.approx(
+        1 - (1 / 640 - 1 / N) / (1 / 128 - 1 / N) * 5, rel=1e-9
+    )
+    heavy = route(SMITH, "momentum", target_batch_size=3200)
+    assert invariant(heavy, "momentum_memory_epochs").after == pytest.approx(16.0)
+    assert {"momentum-memory", "momentum-cold-start"} <= codes(heavy)
+
+
+def test_dropped_batches_are_reported():
+    schedule = Schedule([Phase(epochs=10, learning_rate=0.1, batch_size=10)])
+    found = route(schedule, "learning-rate", train_size=100, target_batch_size=60, partial="drop")
+    assert found.updates == 10  # one of 60 per epoch; 40 examples are lost
+    assert "sde-time" in codes(found)
+    deviation = invariant(found, "sde_time").max_relative_deviation
+    assert deviation == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"routes": ["grow-batches"]}, "did you mean 'grow-batch'"),
+        ({"routes": []}, "routes is empty"),
+        ({"target_batch_size": 0}, "target_batch_size=0"),
+        ({"target_batch_size": 256, "max_batch_size": 200}, "exceeds max_batch_size=200"),
+        ({"target_batch_size": 60000}, "exceeds train_size"),
+        ({"granularity": 0}, "granularity=0"),
+        ({"granularity": 300, "max_batch_size": 200}, "granularity=300 exceeds"),
+        ({"partial": "none"}, "partial-batch policy"),
+    ],
+)
+def test_refuses(options, message):
+    with pytest.raises(InputError, match=message):
+        equivalents(SMITH, N, **options)
+
+
+def test_a_constant_rate_needs_a_target():
+    constant = Schedule([Phase(epochs=1, learning_rate=0.1, batch_size=10)])
+    assert equivalents(constant, 100) == []
+    for name in ("grow-batch", "learning-rate", "momentum"):
+        with pytest.raises(InputError, match="never drops"):
+            equivalents(constant, 100, routes=[name])
+    with pytest.raises(InputError, match="give a Schedule"):
+        equivalents([1, 2], 100)

@@ -1,0 +1,27 @@
+"""Shared fixtures, and the rule that a skip must be announced in allowed_skips.txt."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ALLOWED_SKIPS = {
+    line.strip()
+    for line in (Path(__file__).parent / "allowed_skips.txt").read_text().splitlines()
+    if line.strip() and not line.startswith("#")
+}
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and not hasattr(report, "wasxfail") and item.nodeid not in ALLOWED_SKIPS:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped but is not in tests/allowed_skips.txt"
+
+
+@pytest.fixture
+def root() -> Path:
+    """The repository."""
+    return ROOT

@@ -1,0 +1,125 @@
+import json
+
+import pytest
+
+from noisescale import InputError
+from noisescale.experiment import conclude
+from noisescale.experiment.conclusion import compared_epochs, shared_epochs
+from tests.experiment.worlds import CONTROLS_TOLD, EXPERIMENT, SIZE, world
+
+
+def judged(results):
+    conclusion = conclude(EXPERIMENT, SIZE, results)
+    json.dumps(conclusion, allow_nan=False)
+    return conclusion, {p["name"]: p for p in conclusion["predictions"]}
+
+
+def test_equal_world():
+    conclusion, by_name = judged(world(shifts=CONTROLS_TOLD))
+    assert conclusion["informative"]
+    for name in ("grow-batch-same-loss", "learning-rate-same-loss", "momentum-same-loss"):
+        assert by_name[name]["verdict"] == "supported", by_name[name]
+        low, high = by_name[name]["interval"]
+        assert -0.2 < low < high < 0.2
+
+
+def test_equal_worlds_are_not_called_different():
+    wrong = 0
+    for seed in range(40):
+        _, by_name = judged(world(shifts=CONTROLS_TOLD, rng_seed=seed))
+        wrong += any(p["verdict"] == "contradicted" and p["kind"] == "same" for p in by_name.values())
+    assert wrong <= 2  # level 5 % of 40; the worlds lie inside the margin, so errors are rarer
+
+
+def test_different_world():
+    conclusion, by_name = judged(
+        world(shifts={**CONTROLS_TOLD, "increase-momentum": 0.5, "increase-batch-size": -0.4})
+    )
+    assert conclusion["informative"]
+    assert by_name["momentum-same-loss"]["verdict"] == "contradicted"
+    assert by_name["momentum-same-loss"]["effect"] == pytest.approx(0.5, abs=0.1)
+    assert by_name["grow-batch-same-loss"]["verdict"] == "contradicted"
+    assert by_name["learning-rate-same-loss"]["verdict"] == "supported"
+
+
+def test_dead_world_is_void():
+    conclusion, by_name = judged(world(shifts=CONTROLS_TOLD, error=0.9))
+    assert not conclusion["informative"]
+    assert not conclusion["gate"]["passed"]
+    assert {p["verdict"] for p in by_name.values()} == {"undecided"}
+    assert "void" in by_name["grow-batch-same-loss"]["reason"]
+
+
+def test_diverged_arm_is_void():
+    conclusion, by_name = judged(
+        world(shifts=CONTROLS_TOLD, status={"increase-momentum": "diverged"})
+    )
+    assert "increase-momentum diverged" in conclusion["gate"]["reason"]
+    assert {p["verdict"] for p in by_name.values()} == {"undecided"}
+
+
+def test_powerless_world_supports_nothing():
+    # The controls do nothing here: the arms look the same because everything does.
+    conclusion, by_name = judged(world(shifts={}))
+    assert not conclusion["informative"]
+    for p in by_name.values():
+        if p["kind"] == "same":
+            assert p["verdict"] == "undecided"
+            assert "no power" in p["reason"]
+
+
+def test_noisy_world_fails_its_a_a_control():
+    conclusion, by_name = judged(world(shifts=CONTROLS_TOLD, noise=0.6))
+    assert not conclusion["informative"]
+    assert by_name["learning-rate-same-loss"]["verdict"] == "undecided"
+    failed = {c["role"] for c in conclusion["controls"] if not c["passed"]}
+    assert "aa" in failed
+
+
+def test_a_metric_without_power_leaves_the_others():
+    # The loss tells the controls apart, the final error does not.
+    conclusion, by_name = judged(world(shifts=CONTROLS_TOLD, error_noise=0.001))
+    assert by_name["grow-batch-same-loss"]["verdict"] == "supported"
+    assert by_name["grow-batch-same-error"]["verdict"] == "undecided"
+    assert not by_name["grow-batch-same-error"]["informative"]
+    assert conclusion["informative"]
+
+
+def test_worse_in_the_final_error():
+    _, by_name = judged(
+        world(shifts=CONTROLS_TOLD, error_shifts={"increase-momentum": 0.02}, error_noise=0.001)
+    )
+    assert by_name["momentum-worse-error"]["verdict"] == "supported"
+    assert by_name["momentum-worse-error"]["effect"] == pytest.approx(0.02, abs=0.003)
+    assert by_name["learning-rate-milder"]["verdict"] == "supported"
+
+
+def test_two_seeds_decide_nothing():
+    conclusion, by_name = judged(world(shifts=CONTROLS_TOLD, seeds=2))
+    assert {p["verdict"] for p in by_name.values()} == {"undecided"}
+    assert not conclusion["informative"]
+
+
+def test_missing_arm():
+    results = world(shifts=CONTROLS_TOLD)
+    del results["baseline-again"]
+    with pytest.raises(InputError, match="baseline-again"):
+        conclude(EXPERIMENT, SIZE, results)
+
+
+def test_where_arms_part():
+    arms = {a.name: a for a in EXPERIMENT.planned(SIZE)}
+    base = arms["baseline"]
+    assert shared_epochs(base, arms["increase-batch-size"]) == 20
+    assert shared_epochs(base, arms["not-decayed"]) == 20
+    assert shared_epochs(base, arms["increase-momentum"]) == 0
+    assert shared_epochs(base, arms["baseline-again"]) == 0  # another data order
+    assert shared_epochs(base, base) == 50
+
+
+def test_log_spaced_epochs():
+    epochs = [0.0, *range(1, 51)]
+    assert compared_epochs(epochs, 0) == [1, 2, 4, 8, 16, 32, 50]
+    assert compared_epochs(epochs, 20) == [21, 22, 24, 28, 36, 50]
+    assert compared_epochs(epochs, 50) == []
+    assert compared_epochs([0, 2.5, 5], 0) == [2.5, 5]

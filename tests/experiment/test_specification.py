@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+
+from noisescale import InputError
+from noisescale.experiment import find_experiment, read_experiment
+from noisescale.experiment.specification import built_in, parse_experiment
+
+TEXT = find_experiment("increase-batch-size").text
+
+
+def changed(old, new):
+    assert old in TEXT
+    return TEXT.replace(old, new, 1)
+
+
+@pytest.mark.parametrize(("name", "dataset"), [(n, d) for n, sets in built_in().items() for d in sets])
+def test_every_built_in_experiment_plans(name, dataset):
+    experiment = find_experiment(name, dataset)
+    arms = experiment.planned(experiment.base.train_size)
+    assert len(arms) == 7
+    by_name = {arm.name: arm for arm in arms}
+    first = by_name["baseline"].plan.rows[0]
+    rate = by_name["increase-learning-rate"].plan.rows[0]
+    heavy = by_name["increase-momentum"].plan.rows[0]
+    # The blog's ratios: × 5 per step, .9 → .98, the batch grown by 5, 25, 125.
+    assert rate.batch_size == 5 * first.batch_size
+    assert rate.learning_rate == pytest.approx(5 * first.learning_rate)
+    assert (heavy.batch_size, heavy.momentum) == (5 * first.batch_size, 0.98)
+    grown = [r.batch_size for r in by_name["increase-batch-size"].plan.rows]
+    assert [b / first.batch_size for b in grown] == [1, 5, 25, 125]
+    for arm in arms[:4]:
+        old, new = by_name["baseline"].plan.sde_time, arm.plan.sde_time
+        assert new == pytest.approx(old, rel=0.01)
+    margins = [p.margin for p in experiment.predictions if p.kind == "same"]
+    assert all(m > 0 for m in margins)
+
+
+def test_fraction_of_protocol():
+    experiment = find_experiment("increase-batch-size", "digits")
+    assert experiment.fraction_of_protocol(1437) == pytest.approx(1437 * 50 / (50000 * 250), 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = ", "not valid TOML"),
+        ("name = 'x'", "'title' is missing"),
+        (changed('title = "', 'titel = "x"\ntitle = "'), "did you mean 'title'"),
+        (changed('kind = "same"', 'kind = "sam"'), "did you mean 'same'"),
+        (changed('metric = "train_loss"', 'metric = "loss"'), "unknown metric 'loss'"),
+        (changed("margin = 0.2", "margin = 0"), "margin=0"),
+        (changed("margin = 0.2", 'margin = "wide"'), "must be a number"),
+        (changed('"increase-batch-size"]', '"increase-batch-sise"]'), "did you mean"),
+        (changed('aa = "baseline-again"', 'aa = "nobody"'), "unknown arm in"),
+        (changed('name = "batch-only"', 'name = "baseline"'), "named twice"),
+        (changed("momentum = 0.9", "momentun = 0.9"), "did you mean 'momentum'"),
+        (changed("momentum = 0.9", "momentum = 1.9"), "momentum=1.9"),
+        (changed("batch_size = 8", ""), "missing"),
+        (changed("width = 64", "width = 0"), "model.width=0"),
+        (changed('name = "digits"', 'name = "digit"'), "did you mean 'digits'"),
+        (changed("seeds = 20", "sedes = 20"), "did you mean 'seeds'"),
+        (changed("below = 0.1", ""), "missing"),
+        (changed('controls = ["not-decayed"]', 'controls = ["baseline"]'), "positive control"),
+        (changed('positive = ["batch-only", "not-decayed"]', "positive = []"), "positive is empty"),
+        (changed('kind = "worse"', 'kind = "worse"\nat = "curve"'), "final values"),
+    ],
+)
+def test_refuses(text, message):
+    with pytest.raises(InputError, match=message):
+        parse_experiment(text, "here.toml")
+
+
+def test_refuses_when_planned():
+    experiment = parse_experiment(changed('route = "grow-batch"', 'route = "grow"'), "x")
+    with pytest.raises(InputError, match="arm 'increase-batch-size': unknown route"):
+        experiment.planned(1437)
+    with pytest.raises(InputError, match=r"base\.train_size=1437, but the data set has 100"):
+        find_experiment("increase-batch-size").planned(100)
+    text = changed('"phase.batch_size" = 40', '"batch_size" = 40')
+    with pytest.raises(InputError, match="write section.key"):
+        parse_experiment(text, "x").planned(1437)
+
+
+def test_finds_by_name_or_path(tmp_path):
+    with pytest.raises(InputError, match="did you mean 'increase-batch-size'"):
+        find_experiment("increase-batchsize")
+    with pytest.raises(InputError, match="unknown data set"):
+        find_experiment("increase-batch-size", "imagenet")
+    with pytest.raises(InputError, match="no file"):
+        find_experiment(str(tmp_path / "none.toml"))
+    with pytest.raises(InputError, match="cannot read"):
+        read_experiment(tmp_path)
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT)
+    assert find_experiment(str(path)).sha256 == find_experiment("increase-batch-size").sha256
+    with pytest.raises(InputError, match="--dataset says 'mnist'"):
+        find_experiment(str(path), "mnist")
+    assert isinstance(path, Path)

@@ -1,0 +1,80 @@
+"""The walls between the houses, each seen from a fresh interpreter."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "noisescale"
+
+
+def loaded(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "forbidden"),
+    [
+        ("import noisescale", {"numpy", "scipy", "jax", "matplotlib", "rich"}),
+        ("import noisescale; noisescale.Phase", {"scipy", "jax", "matplotlib", "rich"}),
+        ("import noisescale; noisescale.equivalents", {"scipy", "jax", "matplotlib", "rich"}),
+        ("import noisescale.analysis.comparison", {"jax", "matplotlib", "rich"}),
+        ("import noisescale.cli.equivalent", {"scipy", "jax", "matplotlib"}),
+        ("import noisescale.experiment.conclusion", {"jax", "matplotlib"}),
+        ("import noisescale.experiment.verify", {"jax", "matplotlib"}),
+        ("import noisescale.plots", {"jax", "matplotlib.pyplot"}),
+        ("import noisescale.training.run", {"matplotlib"}),
+    ],
+)
+def test_imports_stay_in_their_house(statement, forbidden):
+    assert not loaded(statement) & forbidden
+
+
+ALLOWED = {
+    "analysis": {"analysis", "errors"},
+    "training": {"training", "analysis", "recipe", "errors"},
+    "experiment": {
+        "experiment", "training", "record", "recipe", "analysis", "plots", "errors", "",
+    },
+    "cli": {"cli", "experiment", "training", "analysis", "recipe", "plots", "errors", ""},
+    "record": {"errors"},
+    "recipe": {"analysis", "errors"},
+    "plots": {"analysis", "record", "errors"},
+    "errors": set(),
+}  # fmt: skip
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            if name == "noisescale" or name.startswith("noisescale."):
+                found.add(f"{name}.".split(".")[1])
+    return found
+
+
+@pytest.mark.parametrize("house", ALLOWED)
+def test_arrows_between_houses(house):
+    paths = sorted((PACKAGE / house).rglob("*.py")) or [PACKAGE / f"{house}.py"]
+    for path in paths:
+        extra = imported(path) - ALLOWED[house]
+        assert not extra, f"{path.relative_to(PACKAGE)} imports {extra}"
+
+
+def test_every_house_is_listed():
+    homes = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert homes - {"__init__", "__main__", "catalogue"} == set(ALLOWED)
+
+
+def test_x64_is_never_set_globally():
+    for path in PACKAGE.rglob("*.py"):
+        assert "jax_enable_x64" not in path.read_text(), path

@@ -1,0 +1,173 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from noisescale.recipe import ModelConfig
+from noisescale.training.drivers import Driver
+from noisescale.training.models import build_model
+from noisescale.training.probes import Probes
+from noisescale.training.steps import Hyper, TrainState, cross_entropy, micro_step
+from noisescale.training.streams import DataStream, initial_weights_key
+from tests.reference import training as twin
+
+FEATURES, CLASSES, SIZE = 7, 3, 50
+HYPER = {"rate": 0.05, "momentum": 0.9, "decay": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def problem():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(SIZE, FEATURES)).astype(np.float32)
+    y = rng.integers(0, CLASSES, SIZE).astype(np.int32)
+    model = build_model(ModelConfig(width=5, depth=2), (FEATURES,), CLASSES, initial_weights_key(1))
+    weights, static = eqx.partition(model, eqx.is_inexact_array)
+    return x, y, weights, static
+
+
+def run(problem, batch, updates, *, form="trace", kind="device", micro=0, chunk=None):
+    x, y, weights, static = problem
+    driver = Driver(
+        static,
+        jnp.asarray(x),
+        jnp.asarray(y),
+        momentum_form=form,
+        kind=kind,
+        micro_batch_size=micro,
+    )
+    stream = DataStream(0, 0, SIZE)
+    state = TrainState(weights, jax.tree.map(jnp.zeros_like, weights))
+    hyper = Hyper(HYPER["rate"], HYPER["momentum"], HYPER["decay"])
+    chunk = chunk or updates
+    for start in range(0, updates, chunk):
+        number = min(chunk, updates - start)
+        state = driver.advance(
+            state, stream.indices(start * batch, number * batch), batch, hyper
+        )
+    return state, driver
+
+
+def leaves(state):
+    return [np.asarray(a, np.float64) for a in jax.tree.leaves(state.weights)]
+
+
+@pytest.mark.parametrize("form", ["trace", "velocity"])
+@pytest.mark.parametrize("kind", ["device", "host"])
+def test_trajectory_is_the_float64_twins(problem, form, kind):
+    x, y, weights, _ = problem
+    batch, updates = 8, 40
+    state, _ = run(problem, batch, updates, form=form, kind=kind)
+    stream = DataStream(0, 0, SIZE)
+    batches = [stream.indices(k * batch, batch) for k in range(updates)]
+    w = [np.asarray(a) for a in weights.weights]
+    b = [np.asarray(a) for a in weights.biases]
+    expected = twin.train(w, b, batches, x.astype(np.float64), y, form=form, **HYPER)[-1]
+    moved = np.sqrt(sum(np.sum((e - s) ** 2) for e, s in zip(expected, [*w, *b], strict=True)))
+    assert moved > 0.5  # the run is alive, so the tolerance below means something
+    ours = [*state.weights.weights, *state.weights.biases]
+    for a, e in zip(ours, expected, strict=True):
+        # float32 rounding over 40 updates; a wrong factor anywhere is off by 10 % and more.
+        np.testing.assert_allclose(np.asarray(a), e, atol=2e-5)
+
+
+def test_both_drivers_follow_one_trajectory(problem):
+    device, _ = run(problem, 6, 60, kind="device")
+    host, _ = run(problem, 6, 60, kind="host")
+    for a, b in zip(leaves(device), leaves(host), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_stretches_change_nothing(problem):
+    whole, _ = run(problem, 6, 30)
+    cut, _ = run(problem, 6, 30, chunk=7)
+    for a, b in zip(leaves(whole), leaves(cut), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("micro", [1, 4, 5, 12, 64])
+@pytest.mark.parametrize("kind", ["device", "host"])
+def test_accumulated_gradients_are_the_batchs(problem, micro, kind):
+    whole, _ = run(problem, 12, 20, kind=kind)
+    parts, _ = run(problem, 12, 20, kind=kind, micro=micro)
+    for a, b in zip(leaves(whole), leaves(parts), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_trace_and_velocity_part_when_the_rate_changes(problem):
+    """They are one trajectory at a constant rate, and differ by m(ε_new − ε_old)v after a drop."""
+    trace, driver = run(problem, 8, 10, form="trace")
+    velocity, other = run(problem, 8, 10, form="velocity")
+    for a, b in zip(leaves(trace), leaves(velocity), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    indices = DataStream(0, 0, SIZE).indices(80, 8)
+    lower = Hyper(HYPER["rate"] / 5, HYPER["momentum"], HYPER["decay"])
+    after = [d.advance(s, indices, 8, lower) for d, s in ((driver, trace), (other, velocity))]
+    for v, a, b in zip(
+        jax.tree.leaves(trace.velocity), leaves(after[0]), leaves(after[1]), strict=True
+    ):
+        expected = HYPER["momentum"] * HYPER["rate"] * (1 - 1 / 5) * np.asarray(v)
+        np.testing.assert_allclose(a - b, expected, atol=1e-6)
+
+
+def test_programs_are_compiled_once_per_batch_size(problem):
+    x, y, weights, static = problem
+    driver = Driver(static, jnp.asarray(x), jnp.asarray(y), momentum_form="trace", kind="device")
+    state = TrainState(weights, jax.tree.map(jnp.zeros_like, weights))
+    for rate in (0.1, 0.01):
+        for batch in (4, 10):
+            for updates in (1, 3):
+                indices = np.zeros(batch * updates, np.int32)
+                driver.advance(state, indices, batch, Hyper(rate, 0.9, 0.0))
+    assert driver.compiled() == 2
+
+
+@pytest.mark.parametrize("size", [1, 7, 2**14 - 1, 2**15 + 1])
+def test_gradient_sum_over_odd_sizes(problem, size):
+    """Σ_i c_i ∇ℓ_i against the twin at the shapes that one release of JAX miscompiled."""
+    _, _, weights, static = problem
+    rng = np.random.default_rng(size)
+    x = rng.normal(size=(size, FEATURES)).astype(np.float32)
+    y = rng.integers(0, CLASSES, size).astype(np.int32)
+    counts = (rng.random(size) < 0.7).astype(np.float32)
+    counts[0] = 1
+    ours = jax.jit(lambda *a: micro_step(static, *a))(weights, x, y, counts)
+    kept = counts > 0
+    w = [np.asarray(a, np.float64) for a in weights.weights]
+    b = [np.asarray(a, np.float64) for a in weights.biases]
+    _, dw, db = twin.loss_and_gradient(w, b, x[kept].astype(np.float64), y[kept])
+    for a, e in zip([*ours.weights, *ours.biases], [*dw, *db], strict=True):
+        np.testing.assert_allclose(np.asarray(a) / kept.sum(), e, atol=2e-6, rtol=2e-4)
+
+
+def test_cross_entropy():
+    logits = jnp.array([[0.0, 0.0, 0.0], [100.0, 0.0, 0.0], [0.0, 100.0, 0.0]])
+    loss = cross_entropy(logits, jnp.array([0, 0, 0]))
+    np.testing.assert_allclose(loss, [np.log(3), 0.0, 100.0], atol=1e-6)
+
+
+def test_probes(problem, monkeypatch):
+    x, y, weights, static = problem
+    monkeypatch.setattr("noisescale.training.probes.EVALUATION_CHUNK", 16)
+    probes = Probes(static)
+    loss, error = probes.loss_and_error(weights, jnp.asarray(x), jnp.asarray(y))
+    w = [np.asarray(a, np.float64) for a in weights.weights]
+    b = [np.asarray(a, np.float64) for a in weights.biases]
+    expected, _, _ = twin.loss_and_gradient(w, b, x.astype(np.float64), y)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    logits = x.astype(np.float64)
+    for k in range(3):
+        logits = logits @ w[k] + b[k]
+        logits = np.maximum(logits, 0) if k < 2 else logits
+    assert error == pytest.approx(np.mean(logits.argmax(axis=1) != y))
+    moved = jax.tree.map(lambda a: a + 0.5, weights)
+    parameters = sum(a.size for a in jax.tree.leaves(weights))
+    assert probes.distance(moved, weights) == pytest.approx(0.5 * np.sqrt(parameters), rel=1e-6)
+
+
+def test_initial_weights_have_the_stated_variance():
+    model = build_model(ModelConfig(width=400, depth=1), (300,), 10, initial_weights_key(0))
+    first = np.asarray(model.weights[0])
+    # 120,000 draws: relative standard error of the variance √(2/120000) = .4 %; k = 4.
+    assert first.var() == pytest.approx(2 / 300, rel=4 * 0.0041)
+    assert all(np.all(np.asarray(b) == 0) for b in model.biases)
