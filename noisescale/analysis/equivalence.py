@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from noisescale.analysis import noise_scale as scale
-from noisescale.analysis.schedule import Phase, Plan, Schedule, exact, positive_integer
+from noisescale.analysis.schedule import (
+    PARTIAL_BATCH_POLICIES,
+    Phase,
+    Plan,
+    Schedule,
+    exact,
+    positive_integer,
+)
 from noisescale.errors import InputError, unknown_name
 
 # A quantity counts as kept while it deviates by at most this much in every phase.
@@ -131,6 +138,8 @@ def equivalents(
     """
     if not isinstance(schedule, Schedule):
         raise InputError(f"schedule={schedule!r}: give a Schedule")
+    if partial not in PARTIAL_BATCH_POLICIES:
+        raise unknown_name("partial-batch policy", partial, PARTIAL_BATCH_POLICIES)
     limits = _limits(train_size, target_batch_size, max_batch_size, granularity)
     original = plan_if_possible(schedule, train_size, partial)
     named = _route_names(routes)

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from noisescale.errors import InputError
 
@@ -14,6 +14,10 @@ COMMANDS = {
 
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are one line on standard error, exit code 2."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # An abbreviation that works today is ambiguous tomorrow.
+        super().__init__(*arguments, **{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         fail(message, 2)

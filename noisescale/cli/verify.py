@@ -5,12 +5,15 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from noisescale.cli import fail
 from noisescale.errors import InputError
 from noisescale.experiment.specification import Experiment, built_in, find_experiment
 from noisescale.experiment.verify import Verified, verify
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,25 +82,29 @@ def _train(experiment: Experiment, out: Path, data_dir: Path | None, seeds: int 
     )
     task = bar.add_task("compiling", total=None)
 
+    def begin(updates: int) -> None:
+        bar.update(task, total=updates)
+        bar.start()
+
     def report(what: str, updates: int) -> None:
         bar.update(task, description=what, advance=updates)
 
     former = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with bar:
-            return verify(
-                experiment,
-                out,
-                data_dir=data_dir,
-                seeds=seeds,
-                report=report,
-                total=lambda updates: bar.update(task, total=updates),
-            )
+        return verify(experiment, out, data_dir=data_dir, seeds=seeds, report=report, total=begin)
     except KeyboardInterrupt:
+        _stop(bar)
         kept = len(list((out / "runs").glob("*/seed-*/rows.jsonl")))
         fail(f"stopped; {kept} finished runs are kept in {out}, the same command goes on", 143)
     finally:
+        _stop(bar)
         signal.signal(signal.SIGTERM, former)
+
+
+def _stop(bar: "Progress") -> None:
+    # A bar that never started would still end the line.
+    if bar.live.is_started:
+        bar.stop()
 
 
 def _interrupt(number: int, frame: Any) -> NoReturn:

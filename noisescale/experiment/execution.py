@@ -1,5 +1,6 @@
 """Train every seed of every arm; arms that share their first phases are run once through them."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -51,6 +52,7 @@ def identity_of(arm: PlannedArm, seed: int, dataset: Dataset) -> dict[str, Any]:
         "train_size": dataset.train_size,
         "data": dataset.fingerprint,
         "device": jax.devices()[0].device_kind,
+        "threads": os.cpu_count(),
         "versions": {m.__name__: m.__version__ for m in (numpy, jax, jaxlib, equinox)},
     }
 

@@ -31,7 +31,9 @@ def test_published_count_of_the_original_schedule():
     assert [row.updates for row in plan.rows] == [23438, 23437, 15625, 15625]
 
 
-@pytest.mark.parametrize(("partial", "updates"), [("drop", 78000), ("keep", 78200), ("wrap", 78000)])
+@pytest.mark.parametrize(
+    ("partial", "updates"), [("drop", 78000), ("keep", 78200), ("wrap", 78000)]
+)
 def test_other_policies(partial, updates):
     assert SMITH.plan(50000, partial).updates == updates  # 200 × ⌊390.625⌋ or ⌈390.625⌉
 
@@ -94,7 +96,9 @@ def test_wrap_counts_whole_batches_as_an_epoch():
 
 @pytest.mark.parametrize("partial", ["carry", "drop", "keep", "wrap"])
 def test_a_duration_in_updates_is_kept(partial):
-    plan = Schedule([phase(epochs=None, updates=7), phase(epochs=None, updates=40)]).plan(33, partial)
+    plan = Schedule([phase(epochs=None, updates=7), phase(epochs=None, updates=40)]).plan(
+        33, partial
+    )
     assert [row.updates for row in plan.rows] == [7, 40]
 
 

@@ -27,7 +27,9 @@ def test_equal_worlds_are_not_called_different():
     wrong = 0
     for seed in range(40):
         _, by_name = judged(world(shifts=CONTROLS_TOLD, rng_seed=seed))
-        wrong += any(p["verdict"] == "contradicted" and p["kind"] == "same" for p in by_name.values())
+        wrong += any(
+            p["verdict"] == "contradicted" and p["kind"] == "same" for p in by_name.values()
+        )
     assert wrong <= 2  # level 5 % of 40; the worlds lie inside the margin, so errors are rarer
 
 

@@ -1,6 +1,7 @@
 """Updates of a schedule counted by walking the data epoch by epoch, batch by batch."""
 
 from fractions import Fraction
+from itertools import pairwise
 from math import floor
 
 
@@ -29,4 +30,4 @@ def carry(phases: list[tuple[Fraction, int]], train_size: int) -> list[int]:
     for epochs, batch in phases:
         total += epochs * train_size / batch
         ends.append(floor(total + Fraction(1, 2)))
-    return [b - a for a, b in zip(ends, ends[1:], strict=False)]
+    return [b - a for a, b in pairwise(ends)]

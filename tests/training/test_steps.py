@@ -42,9 +42,7 @@ def run(problem, batch, updates, *, form="trace", kind="device", micro=0, chunk=
     chunk = chunk or updates
     for start in range(0, updates, chunk):
         number = min(chunk, updates - start)
-        state = driver.advance(
-            state, stream.indices(start * batch, number * batch), batch, hyper
-        )
+        state = driver.advance(state, stream.indices(start * batch, number * batch), batch, hyper)
     return state, driver
 
 

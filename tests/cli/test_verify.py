@@ -1,0 +1,230 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from noisescale.cli import main
+from noisescale.experiment import find_experiment
+from tests.cli.test_equivalent import fails
+
+TINY = (
+    find_experiment("increase-batch-size")
+    .text.replace("train_size = 1437", "train_size = 240")
+    .replace('name = "digits"', 'name = "digits"\nsubset = 240')
+    .replace("epochs = 20", "epochs = 4")
+    .replace("epochs = 10", "epochs = 2")
+    .replace("batch_size = 8", "batch_size = 1")
+    .replace('"phase.batch_size" = 40', '"phase.batch_size" = 5')
+    .replace("target_batch_size = 40", "target_batch_size = 5")
+    .replace("= 0.00004", "= 0.000008")
+    .replace("= 0.0002", "= 0.00004")
+    .replace("= 0.001", "= 0.0002")
+    .replace("= 0.005\n", "= 0.001\n")
+    .replace("= 0.005 }", "= 0.001 }")
+    .replace("seeds = 20", "seeds = 3")
+    .replace("below = 0.1", "below = 0.8")
+)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A tiny experiment, run once: (file, folder of results)."""
+    folder = tmp_path_factory.mktemp("tiny")
+    path = folder / "tiny.toml"
+    path.write_text(TINY)
+    assert main(["verify", str(path), "--out", str(folder / "out")]) == 0
+    return path, folder / "out"
+
+
+def results(folder: Path) -> dict:
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_files(tiny):
+    path, out = tiny
+    names = sorted(p.name for p in out.iterdir())
+    assert names == [
+        "curves.png",
+        "distance.png",
+        "experiment.toml",
+        "report.md",
+        "results.json",
+        "runs",
+        "schedules.png",
+    ]
+    assert (out / "experiment.toml").read_text() == path.read_text()
+
+
+def test_results(tiny):
+    document = results(tiny[1])
+    for key in (
+        "schema",
+        "experiment",
+        "experiment_sha256",
+        "provenance",
+        "fraction_of_protocol",
+        "arms",
+        "predictions",
+        "informative",
+    ):
+        assert key in document
+    assert document["fraction_of_protocol"] == pytest.approx(240 * 10 / 12.5e6)
+    arms = {a["name"]: a for a in document["arms"]}
+    assert arms["baseline"]["updates"] == 2400
+    assert arms["increase-batch-size"]["updates"] == 960 + 96 + 19 + 4
+    for arm in arms.values():
+        assert [s["seed"] for s in arm["seeds"]] == [0, 1, 2]
+        for seed in arm["seeds"]:
+            assert seed["status"] == "finished"
+            lengths = {len(c) for c in seed["curves"].values()}
+            assert len(lengths) == 1
+            assert seed["curves"]["update"][-1] == arm["updates"]
+    for p in document["predictions"]:
+        assert set(p) >= {"name", "verdict", "effect", "interval", "n", "seeds_needed"}
+        assert p["n"] == 3
+    report = (tiny[1] / "report.md").read_text()
+    for p in document["predictions"]:
+        assert p["statement"] in report and p["verdict"] in report
+
+
+def test_shared_phases_are_one_run(tiny):
+    arms = {a["name"]: a for a in results(tiny[1])["arms"]}
+    for seed in range(3):
+        base = arms["baseline"]["seeds"][seed]["curves"]
+        for other in ("increase-batch-size", "not-decayed"):
+            curves = arms[other]["seeds"][seed]["curves"]
+            for column in ("update", "train_loss", "evaluation_error", "distance"):
+                assert curves[column][:5] == base[column][:5]
+            for column in ("train_loss", "distance"):
+                assert curves[column][5:] != base[column][5:]
+        again = arms["baseline-again"]["seeds"][seed]["curves"]
+        assert again["train_loss"][0] == base["train_loss"][0]
+        assert again["train_loss"][1] != base["train_loss"][1]
+
+
+def test_a_branch_equals_the_arm_run_alone(tiny):
+    from dataclasses import replace
+
+    from noisescale.experiment import read_experiment
+    from noisescale.experiment.execution import execute
+    from noisescale.record import read_record
+    from noisescale.training.data import load_dataset
+
+    path, out = tiny
+    experiment = read_experiment(path)
+    dataset = load_dataset(experiment.base.data)
+    arm = next(a for a in experiment.planned(240) if a.name == "increase-batch-size")
+    alone = execute([replace(arm)], dataset, [1], path.parent / "alone", lambda w, u: None)
+    (record,) = alone["increase-batch-size"]
+    branched = read_record(out / "runs" / arm.name / "seed-0001", record.identity)
+    assert branched is not None
+    assert branched.rows == record.rows
+
+
+def test_finished_runs_are_kept_and_seeds_added_cost_only_themselves(tiny, capsys):
+    path, out = tiny
+    before = {p: p.stat().st_mtime_ns for p in out.glob("runs/*/*/rows.jsonl")}
+    assert len(before) == 21
+    assert main(["verify", str(path), "--out", str(out), "--seeds", "4", "--json"]) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert [len(a["seeds"]) for a in document["arms"]] == [4] * 7
+    after = {p: p.stat().st_mtime_ns for p in out.glob("runs/*/*/rows.jsonl")}
+    assert len(after) == 28
+    assert all(after[p] == t for p, t in before.items())
+    assert main(["verify", str(path), "--out", str(out)]) == 0  # back to three seeds
+    assert len(results(out)["arms"][0]["seeds"]) == 3
+
+
+def test_a_damaged_run_is_trained_again(tiny, capsys):
+    path, out = tiny
+    good = results(out)
+    rows = out / "runs" / "batch-only" / "seed-0001" / "rows.jsonl"
+    rows.write_text(rows.read_text()[:-30])
+    assert main(["verify", str(path), "--out", str(out)]) == 0
+    assert results(out)["arms"] == good["arms"]
+    capsys.readouterr()
+
+
+def test_another_experiment_is_not_overwritten(tiny, capsys, tmp_path):
+    path, out = tiny
+    other = tmp_path / "other.toml"
+    other.write_text(path.read_text().replace("margin = 0.2", "margin = 0.3"))
+    kept = (out / "results.json").read_bytes()
+    fails(capsys, ["verify", str(other), "--out", str(out)], "choose another --out")
+    assert (out / "results.json").read_bytes() == kept
+
+
+def test_dry_run(tiny, capsys, tmp_path, monkeypatch):
+    path, _ = tiny
+    monkeypatch.chdir(tmp_path)
+    assert main(["verify", str(path), "--dry-run"]) == 0
+    assert "2,400" in capsys.readouterr().out
+    assert main(["verify", str(path), "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["arms"][0] == {"name": "baseline", "updates": 2400}
+    assert main(["verify", "increase-batch-size", "--dataset", "mnist", "--dry-run"]) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["increase-batch"], "did you mean 'increase-batch-size'"),
+        (["none.toml"], "no file"),
+        (["increase-batch-size", "--dataset", "imagenet"], "unknown data set"),
+        (["increase-batch-size", "--seeds", "0"], "--seeds 0"),
+        (["increase-batch-size", "--seeds", "many"], "invalid int value"),
+        (["increase-batch-size", "--dataset", "mnist"], "--data-dir"),
+        (["increase-batch-size", "--dataset", "mnist", "--data-dir", "no"], "no folder"),
+        (["increase-batch-size", "--out", "/proc/none"], "cannot write"),
+        (["increase-batch-size", "--sedes", "3"], "unrecognized arguments"),
+        ([], "EXPERIMENT"),
+    ],
+)
+def test_bad_input(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NOISESCALE_DATA", raising=False)
+    fails(capsys, ["verify", *arguments], message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_experiment_file_writes_nothing(capsys, tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text(TINY.replace("learning_rate = 0.001", "learning_rate = -1", 1))
+    fails(capsys, ["verify", str(path), "--out", str(tmp_path / "out")], "learning_rate=-1")
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.toml"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_and_continued(tiny, tmp_path, number):
+    path, _ = tiny
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "noisescale", "verify", str(path), "--out", str(out)]
+    command += ["--seeds", "40"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while len(list(out.glob("runs/*/*/rows.jsonl"))) < 9 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(running.pid, number)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 143, err
+    assert "the same command goes on" in err
+    assert "Traceback" not in err
+    finished = {p: p.read_bytes() for p in out.glob("runs/*/*/rows.jsonl")}
+    assert len(finished) >= 9
+    assert not (out / "results.json").exists()
+    command[-1] = "3"
+    subprocess.run(command, check=True, capture_output=True)
+    assert all(p.read_bytes() == content for p, content in finished.items())
+    fresh, whole = results(out), results(tiny[1])
+    for document in (fresh, whole):
+        del document["provenance"]
+    assert fresh == whole
+    hidden = [p for p in out.rglob(".*") if p.is_dir()]
+    assert hidden == []
