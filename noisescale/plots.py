@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from noisescale.analysis.schedule import Plan
 from noisescale.errors import InputError
@@ -105,7 +105,7 @@ def draw_curves(
     ax.set(xlabel=_LABELS[clock], ylabel=_LABELS[metric].format(split=split), yscale="log")
     if metric.endswith("error"):
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=None, symbol=" %"))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
         ax.yaxis.set_minor_formatter(NullFormatter())
     if clock == "update":
         ax.set_xscale("log")

@@ -6,7 +6,7 @@ A failed test for a difference is never read as sameness.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil, inf, sqrt
 from typing import Literal
@@ -142,18 +142,20 @@ def judge_same(
     if len(where) != len(points):
         raise InputError(f"epochs has {len(where)} entries for {len(points)} points")
     inside = [max(_p_below(d, margin), _p_above(d, -margin)) for d in points]
-    outside = [
-        min(1.0, 2 * len(points) * min(_p_above(d, margin), _p_below(d, -margin))) for d in points
-    ]
+    outside = [min(1.0, len(points) * _p_outside(d, margin)) for d in points]
     p_supported, p_contradicted = max(inside), min(outside)
     telling = int(np.argmin(outside)) if p_contradicted <= level else int(np.argmax(inside))
     point = points[telling]
+    unclear = "the interval holds values inside and outside the margin"
+    if point.interval is not None and min(map(abs, point.interval)) > margin:
+        unclear = f"outside the margin, but not significantly so among {len(points)} epochs"
     return _judgement(
         point,
         epoch=where[telling],
         p=(p_supported, p_contradicted),
         level=level,
         distance=abs(abs(point.effect) - margin),
+        unclear=unclear,
         parts_at=tuple(
             e for e, p in zip(where, outside, strict=True) if e is not None and p <= level
         ),
@@ -176,7 +178,8 @@ def judge_worse(
     point = difference(a, b, level=level, paired=paired)
     p = (_p_above(point, 0.0), _p_below(point, margin))
     distance = max(point.effect, margin - point.effect)
-    return _judgement(point, epoch=None, p=p, level=level, distance=distance)
+    unclear = "the interval holds both no difference and one of the margin"
+    return _judgement(point, epoch=None, p=p, level=level, distance=distance, unclear=unclear)
 
 
 def judge_order(
@@ -198,7 +201,8 @@ def judge_order(
         decisive = min(pairs, key=lambda j: j.p_contradicted)
     else:
         decisive = max(pairs, key=lambda j: j.p_supported)
-    verdict, reason = _decide(decisive.n, p_supported, p_contradicted, level)
+    unclear = "not all neighbours are told apart"
+    verdict, reason = _decide(decisive.n, p_supported, p_contradicted, level, unclear)
     return Judgement(
         verdict,
         reason,
@@ -233,9 +237,10 @@ def _judgement(
     p: tuple[float, float],
     level: float,
     distance: float,
+    unclear: str,
     parts_at: tuple[float, ...] = (),
 ) -> Judgement:
-    verdict, reason = _decide(point.n, *p, level)
+    verdict, reason = _decide(point.n, *p, level, unclear)
     return Judgement(
         verdict,
         reason,
@@ -251,14 +256,16 @@ def _judgement(
     )
 
 
-def _decide(n: int, p_supported: float, p_contradicted: float, level: float) -> tuple[Verdict, str]:
+def _decide(
+    n: int, p_supported: float, p_contradicted: float, level: float, unclear: str
+) -> tuple[Verdict, str]:
     if n < FEWEST_SEEDS:
         return "undecided", f"{n} seeds: a verdict needs at least {FEWEST_SEEDS}"
     if p_supported <= level:
         return "supported", ""
     if p_contradicted <= level:
         return "contradicted", ""
-    return "undecided", "the interval reaches both sides of the margin"
+    return "undecided", unclear
 
 
 def _seeds_needed(point: Difference, distance: float, level: float) -> int | None:
@@ -299,6 +306,13 @@ def _p_above(point: Difference, bound: float) -> float:
 
     t = _statistic(point, bound)
     return 1.0 if t is None else float(stdtr(point.degrees, -t))
+
+
+def _p_outside(point: Difference, margin: float) -> float:
+    """p-value against |d| ≤ δ: P(|D| ≥ |d observed|) where d = δ, its least favourable value."""
+    far = replace(point, effect=abs(point.effect))
+    beyond = _p_above(far, margin)
+    return beyond if point.stderr == 0 else min(1.0, beyond + _p_above(far, -margin))
 
 
 def _p_below(point: Difference, bound: float) -> float:

@@ -134,7 +134,7 @@ def equivalents(
     Raises:
         InputError: bad arguments, or a named route that cannot apply.
 
-    Source: Smith, Kindermans, Ying & Le 2018, sections 3–5.
+    Source: Smith, Kindermans, Ying & Le 2018, sections 4 and 5.
     """
     if not isinstance(schedule, Schedule):
         raise InputError(f"schedule={schedule!r}: give a Schedule")
@@ -296,6 +296,8 @@ def _momentum(schedule: Schedule, limits: _Limits) -> _Route:
         if limits.cap is not None and wanted > limits.cap:
             capped.append(number)
         one_minus = (1 - exact(phase.momentum)) * phase.batch_size / batch
+        if 1 < one_minus <= 1 + Fraction(ROUNDING):
+            one_minus = Fraction(1)
         if one_minus > 1:
             raise InputError(
                 f"batch {phase.batch_size} → {batch} at momentum {phase.momentum:g} would need "
@@ -418,7 +420,7 @@ def _warnings(
                 "sde-time",
                 f"whole updates change the SDE time by {ratio:+.2%} in all and by up to "
                 f"{worst:.2%} in a phase (phase {number}: {plan.rows[number - 1].updates} updates)",
-                "noisescale docs/theory.md, T1",
+                "Smith & Le 2018 (an update lasts ε/(1−m)); see docs/theory.md",
             )
         )
     if train_size is None:
@@ -431,7 +433,7 @@ def _warnings(
                 f"a batch of {largest} is {largest / train_size:.1%} of the training set: the "
                 f"noise is {largest / train_size:.1%} below what g says if batches are "
                 "independent draws without replacement",
-                "Smith & Le 2018, eq. 15; Smith et al. 2018, section 5 (cap N/10)",
+                "Smith & Le 2018 (g = ε(N/B − 1)); Smith et al. 2018, section 5 (cap N/10)",
             )
         )
     memory = (

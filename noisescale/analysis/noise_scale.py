@@ -39,7 +39,7 @@ def sgd_noise_scale(
     Raises:
         InputError: an argument outside its range, or B > N with `finite_population`.
 
-    Source: Smith & Le 2018, eq. 15 (momentum: Smith, Kindermans, Ying & Le 2018, eq. 5).
+    Source: Smith & Le 2018; with momentum: Smith, Kindermans, Ying & Le 2018, section 4.
     """
     rate = _checked("learning_rate", learning_rate, low=0.0, hint="it must be at least 0")
     batch = _checked("batch_size", batch_size, low=1.0, hint="it must be at least 1")
@@ -80,7 +80,7 @@ def temperature(
 ) -> float:
     """T = ε/(1−m) · (1/B − 1/N), the noise that sets the stationary spread; 1/N = 0 without N.
 
-    Source: Smith & Le 2018, eq. 15, divided by N.
+    Source: the finite-population g of Smith & Le 2018, divided by N.
     """
     population = 0.0 if train_size is None else 1.0 / train_size
     return learning_rate / (1.0 - momentum) * (1.0 / batch_size - population)
@@ -89,7 +89,7 @@ def temperature(
 def diffusion_per_update(learning_rate: float, batch_size: int, momentum: float) -> float:
     """D = ε² / (B (1−m)²): variance gained per update on a flat landscape, per unit covariance.
 
-    Source: Hoffer, Hubara & Soudry 2017, section 4 (m = 0); momentum sums to 1/(1−m).
+    Source: Hoffer, Hubara & Soudry 2017 for m = 0; a gradient's steps add up to ε/(1−m).
     """
     return (learning_rate / (1.0 - momentum)) ** 2 / batch_size
 

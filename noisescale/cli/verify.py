@@ -177,13 +177,13 @@ def _print(done: Verified) -> None:
     head = arm_head(results)
     console.print(table([head[0], *head[5:]], arms, right={1}))
     colour = {"supported": "green", "contradicted": "red", "undecided": "yellow"}
-    rows = []
+    rows, split = [], results["data"]["evaluation_split"]
     for p in results["predictions"]:
         verdict = f"[{colour[p['verdict']]}]{p['verdict']}[/]"
         notes = [p["reason"]] if p["reason"] else []
         if p["parts_at"]:
             notes.append("parts at epochs " + ", ".join(f"{e:g}" for e in p["parts_at"]))
-        rows.append([p["statement"], verdict, "; ".join([effect_text(p), *notes])])
+        rows.append([p["statement"], verdict, "; ".join([effect_text(p, split), *notes])])
     console.print(table(["prediction", "verdict", "effect [90 % interval]"], rows))
     if not results["gate"]["passed"]:
         console.print(f"[red]void[/red]: {results['gate']['reason']}")

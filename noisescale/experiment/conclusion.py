@@ -75,10 +75,15 @@ def conclude(experiment: Experiment, train_size: int, results: Curves) -> dict[s
         if prediction.kind == "same":
             checks = _check_power(experiment, prediction, planned, results)
             controls += checks
-            failed = [c["reason"] for c in checks if not c["passed"]]
+            failed = [c for c in checks if not c["passed"]]
             if failed:
-                reason = f"no power: {failed[0]}"
-                judgement = replace(judgement, verdict="undecided", reason=reason)
+                needed = [c["seeds_needed"] for c in failed]
+                judgement = replace(
+                    judgement,
+                    verdict="undecided",
+                    reason=f"no power: {failed[0]['reason']}",
+                    seeds_needed=None if None in needed else max(needed),
+                )
         predictions.append(_entry(prediction, judgement, p_value))
     powered = {
         c["prediction"]: all(d["passed"] for d in controls if d["prediction"] == c["prediction"])
@@ -214,6 +219,9 @@ def _check_power(
         )
         expected = "supported" if role == "aa" else "contradicted"
         passed = judgement.verdict == expected
+        inside = abs(judgement.effect) < prediction.margin
+        # More seeds help a control only if its effect lies on the side where it should.
+        helps = not passed and inside == (role == "aa")
         if role == "aa":
             reason = f"{name} is not shown to be the same as {control.against}"
         else:
@@ -225,10 +233,11 @@ def _check_power(
                 "role": role,
                 "metric": prediction.metric,
                 "passed": passed,
-                "reason": "" if passed else f"{reason} in {prediction.metric}",
+                "reason": "" if passed else f"{reason} in {prediction.metric.replace('_', ' ')}",
                 "effect": judgement.effect,
                 "interval": _interval(judgement),
                 "epoch": judgement.epoch,
+                "seeds_needed": judgement.seeds_needed if helps else None,
             }
         )
     return checks

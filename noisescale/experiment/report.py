@@ -18,7 +18,7 @@ def prediction_table(results: Mapping[str, Any]) -> list[list[str]]:
                 p["statement"],
                 p["verdict"],
                 note,
-                effect_text(p),
+                effect_text(p, results["data"]["evaluation_split"]),
                 f"{_scaled(p, p['margin'])}",
                 str(p["n"]),
                 "?" if p["seeds_needed"] is None else str(p["seeds_needed"]),
@@ -38,15 +38,15 @@ PREDICTION_HEAD = [
 ]
 
 
-def effect_text(p: Mapping[str, Any]) -> str:
-    """The effect with its interval: per cent of the loss, or percentage points of error."""
+def effect_text(p: Mapping[str, Any], split: str) -> str:
+    """The effect with its interval: of the log loss, or percentage points of error."""
     if p["effect"] is None:
         return "–"
     interval = ""
     if p["interval"] is not None:
         interval = f" [{_scaled(p, p['interval'][0])}, {_scaled(p, p['interval'][1])}]"
     at = "" if p["epoch"] is None else f" at epoch {p['epoch']:g}"
-    what = p["metric"].replace("_", " ").replace("evaluation", "test")
+    what = p["metric"].replace("_", " ").replace("train", "training").replace("evaluation", split)
     return f"{_scaled(p, p['effect'])}{interval} {what}{at}"
 
 
@@ -130,11 +130,14 @@ def markdown_report(results: Mapping[str, Any]) -> str:
             c["arm"],
             "must differ" if c["role"] == "positive" else "must be the same",
             "passed" if c["passed"] else "FAILED",
-            effect_text(c),
+            effect_text(c, data["evaluation_split"]),
         ]
         for c in results["controls"]
     ]
-    binomial = (data["evaluation_size"] * 0.25) ** 0.5 / data["evaluation_size"]
+    against = next(arm for arm in results["arms"] if arm["role"] == "arm")
+    finals = [s["curves"]["evaluation_error"][-1] for s in against["seeds"]]
+    error = mean([e for e in finals if e is not None] or [0.5])
+    binomial = (error * (1 - error) / data["evaluation_size"]) ** 0.5
     parts = [
         f"# {results['title']}: {data['name']} (scaled: {100 * fraction:.2g} % of the protocol)",
         f"{n} seeds; {data['train_size']:,} training examples, errors on "
@@ -150,8 +153,8 @@ def markdown_report(results: Mapping[str, Any]) -> str:
         "## Arms",
         markdown_table(arm_head(results), arm_table(results)),
         f"Mean ± standard deviation over seeds. One evaluation of {data['evaluation_size']:,} "
-        f"examples has a binomial standard error of at most {100 * binomial:.2g} pp; all arms are "
-        "evaluated on the same examples.",
+        f"examples at the error of {against['name']} has a binomial standard error of "
+        f"{100 * binomial:.2g} pp; all arms are evaluated on the same examples.",
         "## Gate and controls",
         f"Gate: every seed of every arm ends with {gate['metric'].replace('_', ' ')} below "
         f"{gate['below']:g}: {gate_text}.",
@@ -169,7 +172,8 @@ def markdown_report(results: Mapping[str, Any]) -> str:
         f"{protocol['train_size']:,} images, {protocol['epochs']:g} epochs. Here each arm sees "
         f"{100 * fraction:.2g} % as many training examples, on another data set and model.",
         f"Experiment `{results['experiment']}`, file SHA-256 `{results['experiment_sha256']}`. "
-        f"Run by noisescale {provenance['noisescale']} on {provenance['device']}, Python "
+        f"Run by noisescale {provenance['noisescale']} on {provenance['device']} with "
+        f"{provenance['threads']} threads, Python "
         f"{provenance['python']}, {versions}.",
     ]
     return "\n\n".join(parts) + "\n"

@@ -3,6 +3,8 @@
 import json
 import os
 import platform
+import re
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -92,13 +94,19 @@ def write_report(results: dict[str, Any], experiment: Experiment, out: Path) -> 
 
     planned = experiment.planned(results["data"]["train_size"])
     files = [out / name for name in ("results.json", "experiment.toml", "report.md")]
-    write_text(files[0], json.dumps(results, indent=1, allow_nan=False) + "\n")
+    write_text(files[0], json_text(results))
     write_text(files[1], experiment.text)
     write_text(files[2], markdown_report(results))
     for name, figure in verify_figures(results, {a.name: a.plan for a in planned}).items():
         save(figure, out / f"{name}.png")
         files.append(out / f"{name}.png")
     return tuple(files)
+
+
+def json_text(results: dict[str, Any]) -> str:
+    """Indented JSON with every list of numbers on one line, so that a diff can be read."""
+    text = json.dumps(results, indent=1, allow_nan=False)
+    return re.sub(r"\[\n[^\[\]{}\"]*\]", lambda m: re.sub(r"\s+", "", m[0]), text) + "\n"
 
 
 def curves_from(results: dict[str, Any]) -> dict[str, list[SeedCurves]]:
@@ -143,6 +151,9 @@ def _claim(out: Path, experiment: Experiment) -> None:
             f"cannot write to {str(out)!r} ({error.strerror}): choose another --out"
         ) from None
     write_text(former, experiment.text)
+    # Drafts of a run that was killed while it was being written.
+    for draft in (out / "runs").glob("*/.seed-*"):
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _provenance() -> dict[str, Any]:

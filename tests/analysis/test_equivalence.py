@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from noisescale import InputError, Phase, Schedule, equivalents
@@ -139,6 +139,7 @@ def test_every_route_keeps_g_exactly_and_time_to_one_per_cent_or_says_so(
 
 
 @settings(max_examples=100, deadline=None)
+@example(Schedule([Phase(epochs=1, learning_rate=0.1, batch_size=1)]), 3)  # 1−m = 1/3, back to 1
 @given(recipes, st.integers(2, 8))
 def test_learning_rate_and_momentum_invert(schedule, factor):
     first = schedule.phases[0].batch_size

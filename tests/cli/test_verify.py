@@ -128,13 +128,13 @@ def test_a_branch_equals_the_arm_run_alone(tiny):
 
 def test_finished_runs_are_kept_and_seeds_added_cost_only_themselves(tiny, capsys):
     path, out = tiny
-    before = {p: p.stat().st_mtime_ns for p in out.glob("runs/*/*/rows.jsonl")}
+    before = {p: p.stat().st_mtime_ns for p in out.glob("runs/*/seed-*/rows.jsonl")}
     assert len(before) == 21
     assert main(["verify", str(path), "--out", str(out), "--seeds", "4", "--json"]) == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
     assert [len(a["seeds"]) for a in document["arms"]] == [4] * 7
-    after = {p: p.stat().st_mtime_ns for p in out.glob("runs/*/*/rows.jsonl")}
+    after = {p: p.stat().st_mtime_ns for p in out.glob("runs/*/seed-*/rows.jsonl")}
     assert len(after) == 28
     assert all(after[p] == t for p, t in before.items())
     assert main(["verify", str(path), "--out", str(out)]) == 0  # back to three seeds
@@ -205,18 +205,23 @@ def test_a_bad_experiment_file_writes_nothing(capsys, tmp_path):
 def test_stopped_and_continued(tiny, tmp_path, number):
     path, _ = tiny
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "noisescale", "verify", str(path), "--out", str(out)]
+    # A process started in the background ignores SIGINT; a user's terminal does not.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from noisescale.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "verify", str(path), "--out", str(out)]
     command += ["--seeds", "40"]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while len(list(out.glob("runs/*/*/rows.jsonl"))) < 9 and time.monotonic() < deadline:
+    while len(list(out.glob("runs/*/seed-*/rows.jsonl"))) < 9 and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(running.pid, number)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 143, err
     assert "the same command goes on" in err
     assert "Traceback" not in err
-    finished = {p: p.read_bytes() for p in out.glob("runs/*/*/rows.jsonl")}
+    finished = {p: p.read_bytes() for p in out.glob("runs/*/seed-*/rows.jsonl")}
     assert len(finished) >= 9
     assert not (out / "results.json").exists()
     command[-1] = "3"

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 class MultilayerPerceptron(eqx.Module):
     """x ← max(0, W x + b) per hidden layer, then logits = W x + b.
 
-    Weights start as N(0, 2/fan-in), biases at 0 (He et al. 2015, eq. 12).
+    Weights start as N(0, 2/fan-in), biases at 0 (He et al. 2015).
     """
 
     weights: list[Float[Array, "fan_in fan_out"]]

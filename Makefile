@@ -1,0 +1,19 @@
+# Commands for those who work on noisescale itself; users need none of them.
+PYTHON ?= .venv/bin/python
+
+.PHONY: test lint figures tables benchmarks
+
+test:
+	$(PYTHON) -m pytest
+
+lint:
+	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy
+
+figures:
+	$(PYTHON) paper_figs/increase_batch_size.py
+
+tables:
+	$(PYTHON) experiments/increase_batch_size/tables.py
+
+benchmarks:
+	$(PYTHON) benchmarks/start_up.py && $(PYTHON) benchmarks/drivers.py

@@ -1,0 +1,108 @@
+"""What is committed follows from what is committed: verdicts from curves, tables from results."""
+
+import json
+import runpy
+import shutil
+import sys
+
+import pytest
+
+from noisescale.experiment import find_experiment, read_experiment
+from noisescale.experiment.report import markdown_report
+from noisescale.experiment.verify import conclusions_of, json_text
+
+FOLDER = "experiments/increase_batch_size"
+
+
+def load(root, dataset):
+    folder = root / FOLDER / "results" / dataset
+    return folder, json.loads((folder / "results.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("dataset", ["digits", "mnist"])
+def test_verdicts_follow_from_the_curves(root, dataset):
+    folder, results = load(root, dataset)
+    experiment = read_experiment(folder / "experiment.toml")
+    again = conclusions_of(experiment, results)
+    for key in ("predictions", "gate", "controls", "informative"):
+        assert again[key] == results[key]
+    assert results["informative"]
+    assert experiment.sha256 == find_experiment("increase-batch-size", dataset).sha256
+
+
+@pytest.mark.parametrize("dataset", ["digits", "mnist"])
+def test_a_swapped_arm_changes_the_verdict(root, dataset):
+    """The recomputation reads the curves: with a control's curves, 'same' falls."""
+    folder, results = load(root, dataset)
+    arms = {arm["name"]: arm for arm in results["arms"]}
+    arms["increase-batch-size"]["seeds"] = arms["not-decayed"]["seeds"]
+    again = conclusions_of(read_experiment(folder / "experiment.toml"), results)
+    verdicts = {p["name"]: p["verdict"] for p in again["predictions"]}
+    assert verdicts["grow-batch-same-loss"] == "contradicted"
+
+
+@pytest.mark.parametrize(("dataset", "seeds", "size"), [("digits", 5, 1437), ("mnist", 3, 60000)])
+def test_the_size_of_the_evidence(root, dataset, seeds, size):
+    _, results = load(root, dataset)
+    assert results["data"]["train_size"] == size
+    assert all(len(arm["seeds"]) >= seeds for arm in results["arms"])
+    assert [arm["role"] for arm in results["arms"]].count("arm") == 4
+
+
+@pytest.mark.parametrize("dataset", ["digits", "mnist"])
+def test_reports_are_generated(root, dataset):
+    folder, results = load(root, dataset)
+    assert (folder / "report.md").read_text("utf-8") == markdown_report(results)
+    assert (folder / "results.json").read_text("utf-8") == json_text(results)
+
+
+def test_tables_of_the_readmes_are_generated(root):
+    script = runpy.run_path(str(root / FOLDER / "tables.py"))
+    assert script["main"](check=True) == 0
+
+
+def test_readme_counts_are_those_of_the_command(root, capsys):
+    from noisescale.cli import main
+
+    text = (root / "README.md").read_text("utf-8")
+    command = text.split("noisescale equivalent ", 1)[1].split("```")[0].replace("\\", " ")
+    assert main(["equivalent", *command.split(), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    for entry in (result["original"], *result["equivalents"]):
+        assert f"| {entry['name']} | {entry['updates']:,} |" in text
+
+
+def test_readme_python_runs(root, capsys):
+    text = (root / "README.md").read_text("utf-8")
+    code = text.split("```python", 1)[1].split("```")[0]
+    exec(compile(code, "README.md", "exec"), {})
+    assert "grow-batch" in capsys.readouterr().out
+
+
+def test_ci_calls_the_readme(root):
+    text = (root / "README.md").read_text("utf-8")
+    assert text.count("\npython3 -m venv .venv && ") == 2
+    assert 'grep -m1 "^python3 -m venv .venv && .*pytest$" README.md' in (
+        root / ".ci" / "run"
+    ).read_text("utf-8")
+
+
+def test_paper_figures(root, tmp_path, monkeypatch, capsys):
+    script = root / "paper_figs" / "increase_batch_size.py"
+    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path)])
+    runpy.run_path(str(script), run_name="__main__")
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert len(names) == 2 * 3 * 2
+    assert all((tmp_path / name).stat().st_size > 5000 for name in names)
+    capsys.readouterr()
+
+
+def test_results_of_another_file_are_refused(root, tmp_path):
+    from noisescale import InputError
+
+    folder, results = load(root, "digits")
+    shutil.copy(folder / "experiment.toml", tmp_path / "e.toml")
+    path = tmp_path / "e.toml"
+    path.write_text(path.read_text().replace("margin = 0.2", "margin = 0.9"))
+    with pytest.raises(InputError, match="another version"):
+        conclusions_of(read_experiment(path), results)
