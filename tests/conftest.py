@@ -1,8 +1,10 @@
 """Shared fixtures, and the rule that a skip must be announced in allowed_skips.txt."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED_SKIPS = {
@@ -10,6 +12,12 @@ ALLOWED_SKIPS = {
     for line in (Path(__file__).parent / "allowed_skips.txt").read_text().splitlines()
     if line.strip() and not line.startswith("#")
 }
+
+
+# In CI the examples are a function of the test alone; elsewhere they are drawn anew.
+settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -111,7 +111,7 @@ def test_a_branch_equals_the_arm_run_alone(tiny):
     from dataclasses import replace
 
     from noisescale.experiment import read_experiment
-    from noisescale.experiment.execution import execute
+    from noisescale.experiment.execution import execute, work_of
     from noisescale.record import read_record
     from noisescale.training.data import load_dataset
 
@@ -119,7 +119,14 @@ def test_a_branch_equals_the_arm_run_alone(tiny):
     experiment = read_experiment(path)
     dataset = load_dataset(experiment.base.data)
     arm = next(a for a in experiment.planned(240) if a.name == "increase-batch-size")
-    alone = execute([replace(arm)], dataset, [1], path.parent / "alone", lambda w, u: None)
+    done = []
+    alone = execute(
+        [replace(arm)], dataset, [1], path.parent / "alone", lambda what, n: done.append(n)
+    )
+    assert sum(done) == work_of([arm]) == arm.plan.updates
+    # Shared phases count once: the baseline's first 960 updates serve three arms.
+    arms = experiment.planned(240)
+    assert work_of(arms) == sum(a.plan.updates for a in arms) - 2 * 960
     (record,) = alone["increase-batch-size"]
     branched = read_record(out / "runs" / arm.name / "seed-0001", record.identity)
     assert branched is not None
