@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from noisescale.analysis.equivalence import Equivalent as Equivalent
-    from noisescale.analysis.equivalence import Invariant as Invariant
-    from noisescale.analysis.equivalence import RuleWarning as RuleWarning
     from noisescale.analysis.equivalence import equivalents as equivalents
+    from noisescale.analysis.invariants import Invariant as Invariant
+    from noisescale.analysis.invariants import RuleWarning as RuleWarning
     from noisescale.analysis.noise_scale import sgd_noise_scale as sgd_noise_scale
     from noisescale.analysis.schedule import Phase as Phase
     from noisescale.analysis.schedule import Plan as Plan
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 _HOME = {
     "Equivalent": "noisescale.analysis.equivalence",
     "InputError": "noisescale.errors",
-    "Invariant": "noisescale.analysis.equivalence",
+    "Invariant": "noisescale.analysis.invariants",
     "Phase": "noisescale.analysis.schedule",
     "Plan": "noisescale.analysis.schedule",
     "PlanRow": "noisescale.analysis.schedule",
-    "RuleWarning": "noisescale.analysis.equivalence",
+    "RuleWarning": "noisescale.analysis.invariants",
     "Schedule": "noisescale.analysis.schedule",
     "equivalents": "noisescale.analysis.equivalence",
     "sgd_noise_scale": "noisescale.analysis.noise_scale",

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from noisescale.analysis.equivalence import ROUTES, Equivalent, equivalents, plan_if_possible
+from noisescale.analysis.equivalence import Equivalent, equivalents, plan_if_possible
+from noisescale.analysis.routes import ROUTES
 from noisescale.analysis.schedule import PARTIAL_BATCH_POLICIES, Plan, Schedule
 from noisescale.errors import InputError
 from noisescale.recipe import parse_toml, read_text, schedule_from, step_schedule
