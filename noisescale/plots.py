@@ -1,6 +1,6 @@
 """Figures: each function draws on the axes it is given; pyplot is never imported."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,7 @@ def draw_schedules(axes: Sequence[Axes], plans: Mapping[str, Plan]) -> Sequence[
                 values, edges, baseline=None, color=_colour(number), linewidth=width, label=name
             )
         ax.set(xlabel="epochs", ylabel=label, yscale="log")
+        _plain_ticks(ax, lambda value, _: f"{value:,.0f}" if value >= 1000 else f"{value:g}")
         ax.grid(alpha=0.25)
     add_legend(axes[0].figure)  # type: ignore[arg-type]
     return axes
@@ -104,9 +105,7 @@ def draw_curves(
         _band(ax, x[1:], values[:, 1:], number, arm)
     ax.set(xlabel=_LABELS[clock], ylabel=_LABELS[metric].format(split=split), yscale="log")
     if metric.endswith("error"):
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        _plain_ticks(ax, lambda value, _: f"{100 * value:g} %")
     if clock == "update":
         ax.set_xscale("log")
     ax.grid(alpha=0.25)
@@ -123,6 +122,14 @@ def draw_distance(ax: Axes, arms: Sequence[Mapping[str, Any]]) -> Axes:
     ax.set(xlabel="updates", ylabel="distance from initialisation ‖w − w₀‖", xscale="log")
     ax.grid(alpha=0.25)
     return ax
+
+
+def _plain_ticks(ax: Axes, text: Callable[[float, int | None], str]) -> None:
+    """1, 2, 5, 10 … in plain numbers on a logarithmic axis of few decades; 1, 10, … on others."""
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+    ax.yaxis.set_major_formatter(FuncFormatter(text))
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _stack(columns: Sequence[Sequence[float | None]]) -> np.ndarray:

@@ -46,6 +46,7 @@ def equivalents(
     Routes, with κ = target / first batch size (below 1 as well):
         "grow-batch": ε stays where it would drop by f, and B grows by f; past the cap, B is the
             cap and ε takes the rest.
+        "hybrid": the first drop by the batch, as in "grow-batch"; later ones by the rate.
         "learning-rate": B → κB, ε → κε.
         "momentum": B → κB, 1−m → (1−m)/κ; impossible below κ = 1−m.
     Routes compose from left to right: "learning-rate+grow-batch". Where the granularity or the

@@ -131,6 +131,25 @@ def _grow_batch(schedule: Schedule, limits: Limits) -> _Route:
     return Schedule(tuple(phases), schedule.optimizer), notes
 
 
+def _hybrid(schedule: Schedule, limits: Limits) -> _Route:
+    factor = first_drop_factor(schedule)
+    if factor is None:
+        raise InputError("the learning rate never drops: there is no decay for the batch to take")
+    phases, capped, dropped = [], [], False
+    highest = exact(schedule.phases[0].learning_rate)
+    for number, phase in enumerate(schedule.phases, 1):
+        rate = exact(phase.learning_rate)
+        dropped = dropped or rate < highest
+        highest = max(highest, rate)
+        wanted = phase.batch_size * (factor if dropped else Fraction(1))
+        batch = limits.nearest(wanted)
+        if limits.cap is not None and wanted > limits.cap:
+            capped.append(number)
+        phases.append(_resized(phase, batch, rate * batch / phase.batch_size))
+    notes = _cap_note(limits, capped, "the learning rate takes the rest of the first drop")
+    return Schedule(tuple(phases), schedule.optimizer), notes
+
+
 def _scaled(
     schedule: Schedule, limits: Limits, rest: str
 ) -> tuple[list[tuple[Phase, int]], list[RuleWarning]]:
@@ -173,6 +192,7 @@ def _momentum(schedule: Schedule, limits: Limits) -> _Route:
 
 ROUTES: dict[str, Callable[[Schedule, Limits], _Route]] = {
     "grow-batch": _grow_batch,
+    "hybrid": _hybrid,
     "learning-rate": _learning_rate,
     "momentum": _momentum,
 }
