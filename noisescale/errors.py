@@ -14,7 +14,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     """An error that names the unknown `name`, the nearest known one and all known ones."""
     from difflib import get_close_matches
 
-    options = list(known)
-    near = get_close_matches(str(name), options, n=1, cutoff=0.5)
+    options, given = list(known), " ".join(repr(name).split())[:60]
+    near = get_close_matches(str(name)[:60], options, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return InputError(f"unknown {kind} {name!r}: {hint}known are {', '.join(options)}")
+    return InputError(f"unknown {kind} {given}: {hint}known are {', '.join(options)}")

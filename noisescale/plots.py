@@ -58,7 +58,10 @@ def save(figure: Figure, path: Path) -> None:
     )
     with matplotlib.rc_context({"svg.hashsalt": "noisescale"}):
         figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
-    write_bytes(path, buffer.getvalue())
+    try:
+        write_bytes(path, buffer.getvalue())
+    except OSError as error:
+        raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from None
 
 
 def draw_schedules(axes: Sequence[Axes], plans: Mapping[str, Plan]) -> Sequence[Axes]:
@@ -148,12 +151,16 @@ def _band(ax: Axes, x: np.ndarray, values: np.ndarray, number: int, arm: Mapping
         linestyle=_STYLES[number % len(_STYLES)] if number else "-",
         linewidth=1.0 if control else (3.2 if number == 0 else 1.7),
         alpha=0.8 if control else 1.0,
-        label=f"{arm['name']} ({arm['role']})" if control else arm["name"],
+        label=_label(arm),
     )
     if len(values) > 1:
         spread = values.std(axis=0, ddof=1)
         low = np.maximum(mean - spread, values.min(axis=0))
         ax.fill_between(x, low, mean + spread, color=_colour(number), alpha=0.12, linewidth=0)
+
+
+def _label(arm: Mapping[str, Any]) -> str:
+    return str(arm["name"]) if arm["role"] == "arm" else f"{arm['name']} ({arm['role']})"
 
 
 def _colour(number: int) -> str:
@@ -181,8 +188,11 @@ def verify_figures(results: Mapping[str, Any], plans: Mapping[str, Plan]) -> dic
     schedules = new_figure(1, 3, title=scaled)
     # The A/A control has the baseline's schedule.
     again = {arm["name"] for arm in arms if arm["role"] == "A/A control"}
-    draw_schedules(schedules.axes, {k: v for k, v in plans.items() if k not in again})
-    distance = new_figure(1, 1, title=f"{results['title']} — {results['data']['name']}\n{n} seeds")
+    label = {
+        a["name"]: a["name"] if a["role"] == "arm" else f"{a['name']} ({a['role']})" for a in arms
+    }
+    draw_schedules(schedules.axes, {label[k]: v for k, v in plans.items() if k not in again})
+    distance = new_figure(1, 1, title=caption)
     distance.set_size_inches(7.0, 5.2)
     draw_distance(distance.axes[0], arms)
     add_legend(distance, columns=2)

@@ -14,6 +14,7 @@ from noisescale.analysis.schedule import (
     exact,
     positive_integer,
     real_number,
+    shown,
 )
 from noisescale.errors import InputError, unknown_name
 
@@ -21,13 +22,13 @@ Section = TypeVar("Section")
 
 
 def _choice(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise unknown_name(name, value, known)
 
 
-def _whole(name: str, value: object, low: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise InputError(f"{name}={value!r}: it must be a whole number of at least {low}")
+def _whole(name: str, value: object, low: int, high: int = 10**9) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InputError(f"{name}={shown(value)}: it must be a whole number from {low} to {high:,}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +60,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _choice("model.name", self.name, ("multilayer-perceptron",))
-        _whole("model.width", self.width, 1)
-        _whole("model.depth", self.depth, 0)
+        _whole("model.width", self.width, 1, 65536)
+        _whole("model.depth", self.depth, 0, 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +106,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         hint = "it must be a finite number above 0"
-        real_number("run.evaluate_every", self.evaluate_every, above=0.0, hint=hint)
-        _whole("run.seeds", self.seeds, 1)
+        every = real_number("run.evaluate_every", self.evaluate_every, above=0.0, hint=hint)
+        object.__setattr__(self, "evaluate_every", every)
+        _whole("run.seeds", self.seeds, 1, 10000)
         _whole("run.replica", self.replica, 0)
         _choice("run.driver", self.driver, ("device", "host"))
         _whole("run.micro_batch_size", self.micro_batch_size, 0)
@@ -137,7 +139,9 @@ def parse_toml(text: str, origin: str) -> dict[str, Any]:
     """The document as a dict; `origin` names it in the InputError if it is not TOML."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise InputError(f"{origin} is nested too deeply: write flat tables") from None
+    except ValueError as error:  # TOMLDecodeError, or an int of too many digits
         raise InputError(f"{origin} is not valid TOML: {error}") from None
 
 
@@ -158,6 +162,9 @@ def schedule_from(document: Mapping[str, Any]) -> tuple[Schedule, int | None, st
     for key in document:
         if key not in known:
             raise unknown_name("key", key, known)
+    optimizer = document.get("optimizer")
+    if isinstance(optimizer, Mapping) and optimizer.get("name", "sgd") != "sgd":
+        raise unknown_name("optimizer", optimizer["name"], ["sgd"])
     blocks = document.get("phase")
     if not isinstance(blocks, list) or not blocks:
         raise InputError("the recipe has no [[phase]] block: add at least one")
@@ -189,7 +196,7 @@ def recipe_from(document: Mapping[str, Any]) -> Recipe:
 
 def _from_mapping(kind: type[Section], block: object, what: str) -> Section:
     if not isinstance(block, Mapping):
-        raise InputError(f"{block!r} is not a table of keys and values")
+        raise InputError(f"{shown(block)} is not a table of keys and values")
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     for key in block:
         if key not in known:

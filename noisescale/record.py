@@ -43,13 +43,21 @@ def write_record(folder: Path, record: Record) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        head = {"schema": SCHEMA, "identity": record.identity, "status": record.status}
+        rows = "".join(
+            json.dumps({k: finite(v) for k, v in row.items()}) + "\n" for row in record.rows
+        )
+        head = {
+            "schema": SCHEMA,
+            "identity": record.identity,
+            "status": record.status,
+            "rows_sha256": hashlib.sha256(rows.encode()).hexdigest(),
+        }
         (draft / "recipe.json").write_text(json.dumps(head, indent=2, allow_nan=False) + "\n")
-        with open(draft / "rows.jsonl", "w", encoding="utf-8") as file:
-            for row in record.rows:
-                file.write(json.dumps({k: finite(v) for k, v in row.items()}) + "\n")
-        if folder.exists():
+        (draft / "rows.jsonl").write_bytes(rows.encode())
+        if folder.is_dir():
             shutil.rmtree(folder)
+        else:
+            folder.unlink(missing_ok=True)
         os.replace(draft, folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
@@ -62,7 +70,10 @@ def read_record(folder: Path, identity: dict[str, Any]) -> Record | None:
         head = json.loads((folder / "recipe.json").read_text("utf-8"))
         if head["schema"] != SCHEMA or run_id(head["identity"]) != run_id(identity):
             return None
-        lines = (folder / "rows.jsonl").read_text("utf-8").splitlines()
+        rows = (folder / "rows.jsonl").read_bytes()
+        if hashlib.sha256(rows).hexdigest() != head["rows_sha256"]:
+            return None
+        lines = rows.decode().splitlines()
         return Record(head["identity"], head["status"], tuple(json.loads(line) for line in lines))
     except (OSError, ValueError, KeyError, TypeError):
         return None

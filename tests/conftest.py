@@ -29,6 +29,16 @@ def pytest_runtest_makereport(item, call):
         report.longrepr = f"{item.nodeid} was skipped but is not in tests/allowed_skips.txt"
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector):
+    """A module that skips itself is a skip as well."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and collector.nodeid not in ALLOWED_SKIPS:
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid} skips itself but is not in tests/allowed_skips.txt"
+
+
 @pytest.fixture
 def root() -> Path:
     """The repository."""

@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from noisescale.experiment import Experiment, find_experiment
-from noisescale.experiment.conclusion import SeedCurves, compared_epochs, shared_epochs
+from noisescale.experiment.conclusion import SeedCurves, compared_epochs
 from noisescale.experiment.execution import curves_of, execute
 from noisescale.experiment.report import markdown_table
+from noisescale.experiment.specification import shared_epochs
 from noisescale.recipe import recipe_from
 from noisescale.training.data import load_dataset
 
@@ -56,10 +57,10 @@ def candidate(experiment: Experiment, validation: int, batch: int, rate: float) 
     return replace(experiment, base=recipe_from(document), base_document=document, arms=tuple(arms))
 
 
-def log_losses(seeds: list[SeedCurves], epochs: list[float]) -> np.ndarray:
-    """(seeds, epochs) logarithms of the training loss."""
+def columns(seeds: list[SeedCurves], metric: str, epochs: list[float]) -> np.ndarray:
+    """(seeds, epochs) values of a metric."""
     at = {e: i for i, e in enumerate(seeds[0].curves["epoch"])}
-    return np.log([[s.curves["train_loss"][at[e]] for e in epochs] for s in seeds])
+    return np.array([[s.curves[metric][at[e]] for e in epochs] for s in seeds])
 
 
 def study(experiment: Experiment, data_dir: Path | None, seeds: int) -> dict:
@@ -99,23 +100,23 @@ def study(experiment: Experiment, data_dir: Path | None, seeds: int) -> dict:
     if not alive:
         return summary
     epochs = curves[control.against][0].curves["epoch"]
-    effects, spread = {}, 0.0
+    effects, error_effects, spread = {}, {}, 0.0
     for name in (*control.positive, control.aa):
         start = shared_epochs(arms[control.against], arms[name])
         points = compared_epochs(epochs, start)
-        both = [log_losses(curves[n], points) for n in (control.against, name)]
+        both = [np.log(columns(curves[n], "train_loss", points)) for n in (control.against, name)]
         if name == control.aa:
             spread = float((both[1] - both[0]).std(axis=0, ddof=1).max())
         else:
             means = (both[1] - both[0]).mean(axis=0)
             effects[name] = float(means[np.argmax(abs(means))])
+            gaps = columns(curves[name], experiment.gate.metric, points).mean(axis=0)
+            gaps -= columns(curves[control.against], experiment.gate.metric, points).mean(axis=0)
+            error_effects[name] = float(gaps[np.argmax(abs(gaps))])
     return {
         **summary,
         "control_effects": effects,
-        "control_error_effects": {
-            name: float(np.mean(finals[name]) - np.mean(finals[control.against]))
-            for name in control.positive
-        },
+        "control_error_effects": error_effects,
         "aa_spread": spread,
         "power": min(map(abs, effects.values())) / spread,
         "half_control_effect": min(map(abs, effects.values())) / 2,

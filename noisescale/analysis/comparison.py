@@ -5,10 +5,10 @@ one-sided tests at every epoch compared, all of which must reject (Schuirmann 19
 A failed test for a difference is never read as sameness.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import ceil, inf, sqrt
+from math import sqrt
 from typing import Literal
 
 import numpy as np
@@ -21,7 +21,10 @@ Verdict = Literal["supported", "contradicted", "undecided"]
 FEWEST_SEEDS = 3
 # Probability of a decision that `seeds_needed` plans for.
 PLANNED_POWER = 0.8
-MOST_SEEDS = 100_000
+MOST_SEEDS = 10_000
+PLANNING_DRAWS = 1000
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Judgement:
             one while sameness stands, the most telling one where it falls).
         p_supported, p_contradicted: p-values against the opposite claims.
         seeds_needed: seeds for a decision with probability 0.8 if the effect and spread are as
-            measured; None if no number up to 100,000 would do.
+            measured, before any correction over predictions; None if 10,000 would not do.
         parts_at: epochs at which the groups differ by more than the margin.
     """
 
@@ -73,21 +76,26 @@ class Judgement:
     parts_at: tuple[float, ...] = ()
 
 
-def difference(a: ArrayLike, b: ArrayLike, *, level: float = 0.05, paired: bool) -> Difference:
+def difference(
+    a: ArrayLike, b: ArrayLike, *, level: float = 0.05, paired: bool, resolution: float = 0.0
+) -> Difference:
     """d = mean(b) − mean(a); s.e. = s(b−a)/√n if paired, √(s_a²/n_a + s_b²/n_b) if not.
 
     Args:
         a, b: (seeds,) one number per seed; paired samples list the seeds in one order.
         level: one-sided error of each end of the interval.
-        paired: use the differences seed by seed (right where seeds correlate).
+        paired: use the differences seed by seed; valid at any correlation of equal seeds.
+        resolution: smallest step of the quantity, such as one example in an error; the standard
+            error is at least resolution/√n, for few seeds may all show the same count.
 
     Raises:
         InputError: not a list of finite numbers, or paired samples of unequal length.
 
-    Source: Welch 1947.
+    Source: Student 1908 (paired), Welch 1947.
     """
     x, y = _sample("a", a), _sample("b", b)
-    _check_level(level)
+    if not 0 < level < 0.5:
+        raise InputError(f"level={level!r}: it must lie in (0, 0.5)")
     if paired and len(x) != len(y):
         raise InputError(f"paired samples differ in length: {len(x)} and {len(y)} seeds")
     n = min(len(x), len(y))
@@ -104,6 +112,7 @@ def difference(a: ArrayLike, b: ArrayLike, *, level: float = 0.05, paired: bool)
         stderr = sqrt(va + vb)
         spread = va**2 / (len(x) - 1) + vb**2 / (len(y) - 1)
         degrees = float((va + vb) ** 2 / spread) if spread > 0 else float(len(x) + len(y) - 2)
+    stderr = max(stderr, resolution / sqrt(n))
     half = _quantile(1 - level, degrees) * stderr
     return Difference(
         effect, stderr, degrees, (effect - half, effect + half), n, paired, correlation
@@ -118,6 +127,8 @@ def judge_same(
     epochs: Sequence[float] | None = None,
     level: float = 0.05,
     paired: bool,
+    resolution: float = 0.0,
+    plan: bool = True,
 ) -> Judgement:
     """|d_k| < δ at every point k of the curves: two one-sided tests at each.
 
@@ -128,6 +139,8 @@ def judge_same(
         a, b: (seeds,) or (seeds, K), quantities whose differences matter.
         margin: δ > 0, declared before the runs.
         epochs: (K,) where the points lie, for the record.
+        resolution: see `difference`.
+        plan: work out seeds_needed, which takes longer than the verdict.
 
     Raises:
         InputError: shapes, margin or level out of range.
@@ -137,55 +150,104 @@ def judge_same(
         raise InputError(f"curves differ in length: {x.shape[1]} and {y.shape[1]} points")
     if not (np.isfinite(margin) and margin > 0):
         raise InputError(f"margin={margin!r}: it must be a finite number above 0")
-    points = [difference(p, q, level=level, paired=paired) for p, q in zip(x.T, y.T, strict=True)]
+    points = [
+        difference(p, q, level=level, paired=paired, resolution=resolution)
+        for p, q in zip(x.T, y.T, strict=True)
+    ]
     where = [None] * len(points) if epochs is None else [float(e) for e in epochs]
     if len(where) != len(points):
         raise InputError(f"epochs has {len(where)} entries for {len(points)} points")
-    inside = [max(_p_below(d, margin), _p_above(d, -margin)) for d in points]
-    outside = [min(1.0, len(points) * _p_outside(d, margin)) for d in points]
-    p_supported, p_contradicted = max(inside), min(outside)
-    telling = int(np.argmin(outside)) if p_contradicted <= level else int(np.argmax(inside))
+
+    def p_values(effect: Array, stderr: Array, degrees: Array) -> tuple[Array, Array]:
+        inside = np.maximum(
+            _p_below(effect, margin, stderr, degrees), _p_above(effect, -margin, stderr, degrees)
+        )
+        # P(|D| ≥ |d observed|) where d = δ, the least favourable value of |d| ≤ δ.
+        far = np.abs(effect)
+        outside = _p_above(far, margin, stderr, degrees) + np.where(
+            stderr > 0, _p_above(far, -margin, stderr, degrees), 0.0
+        )
+        return inside, np.minimum(1.0, len(points) * outside)
+
+    if points[0].stderr is None:
+        inside = outside = np.ones(len(points))
+    else:
+        inside, outside = p_values(*_columns(points))
+    decided = float(outside.min()) <= level
+    telling = int(np.argmin(outside)) if decided else int(np.argmax(inside))
     point = points[telling]
     unclear = "the interval holds values inside and outside the margin"
-    if point.interval is not None and min(map(abs, point.interval)) > margin:
+    if point.interval is not None and (point.interval[0] > margin or point.interval[1] < -margin):
         unclear = f"outside the margin, but not significantly so among {len(points)} epochs"
+
+    def is_decided(effect: Array, stderr: Array, degrees: Array) -> NDArray[np.bool_]:
+        into, out = p_values(effect, stderr, degrees)
+        return (into.max(axis=1) <= level) | (out.min(axis=1) <= level)
+
     return _judgement(
         point,
-        epoch=where[telling],
-        p=(p_supported, p_contradicted),
-        level=level,
-        distance=abs(abs(point.effect) - margin),
-        unclear=unclear,
-        parts_at=tuple(
-            e for e, p in zip(where, outside, strict=True) if e is not None and p <= level
-        ),
+        where[telling],
+        (float(inside.max()), float(outside.min())),
+        level,
+        unclear,
+        _seeds_needed(points, _covariance(x, y, paired), resolution, is_decided) if plan else None,
+        tuple(e for e, p in zip(where, outside, strict=True) if e is not None and p <= level),
     )
 
 
 def judge_worse(
-    a: ArrayLike, b: ArrayLike, *, margin: float = 0.0, level: float = 0.05, paired: bool
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    margin: float = 0.0,
+    level: float = 0.05,
+    paired: bool,
+    resolution: float = 0.0,
+    plan: bool = True,
 ) -> Judgement:
-    """d = mean(b) − mean(a) > 0: b is worse where the quantity is an error or a loss.
+    """d = mean(b) − mean(a) > δ: b is worse by more than δ, of an error or a loss.
 
-    "supported": d ≤ 0 is rejected. "contradicted": d ≥ δ is rejected (and d ≤ 0 is not).
+    "supported": d ≤ δ is rejected. "contradicted": d ≥ δ is rejected.
 
     Args:
         a, b: (seeds,) one number per seed.
         margin: δ ≥ 0, the smallest difference that counts.
+        resolution: see `difference`.
+        plan: work out seeds_needed, which takes longer than the verdict.
     """
     if not (np.isfinite(margin) and margin >= 0):
         raise InputError(f"margin={margin!r}: it must be a finite number of at least 0")
-    point = difference(a, b, level=level, paired=paired)
-    p = (_p_above(point, 0.0), _p_below(point, margin))
-    distance = max(point.effect, margin - point.effect)
-    unclear = "the interval holds both no difference and one of the margin"
-    return _judgement(point, epoch=None, p=p, level=level, distance=distance, unclear=unclear)
+    x, y = _sample("a", a), _sample("b", b)
+    point = difference(x, y, level=level, paired=paired, resolution=resolution)
+    p = (1.0, 1.0)
+    if point.stderr is not None:
+        columns = _columns([point])
+        p = (
+            float(_p_above(columns[0], margin, *columns[1:])[0]),
+            float(_p_below(columns[0], margin, *columns[1:])[0]),
+        )
+
+    def is_decided(effect: Array, stderr: Array, degrees: Array) -> NDArray[np.bool_]:
+        above = _p_above(effect, margin, stderr, degrees)
+        below = _p_below(effect, margin, stderr, degrees)
+        return np.asarray(np.minimum(above, below) <= level)[:, 0]
+
+    covariance = _covariance(x[:, None], y[:, None], paired)
+    needed = _seeds_needed([point], covariance, resolution, is_decided) if plan else None
+    unclear = "the interval holds values below and above the margin"
+    return _judgement(point, None, p, level, unclear, needed, ())
 
 
 def judge_order(
-    samples: Sequence[ArrayLike], *, margin: float = 0.0, level: float = 0.05, paired: bool
+    samples: Sequence[ArrayLike],
+    *,
+    margin: float = 0.0,
+    level: float = 0.05,
+    paired: bool,
+    resolution: float = 0.0,
+    plan: bool = True,
 ) -> Judgement:
-    """Each sample is worse than the one before: every neighbouring pair must be.
+    """Each sample is worse than the one before, by more than δ: every neighbouring pair must be.
 
     "supported": all pairs; "contradicted": some pair at level/(pairs). The numbers shown are
     those of the pair that decides.
@@ -193,7 +255,10 @@ def judge_order(
     if len(samples) < 2:
         raise InputError(f"an order needs at least two groups; given: {len(samples)}")
     pairs = [
-        judge_worse(x, y, margin=margin, level=level, paired=paired) for x, y in pairwise(samples)
+        judge_worse(
+            x, y, margin=margin, level=level, paired=paired, resolution=resolution, plan=plan
+        )
+        for x, y in pairwise(samples)
     ]
     p_supported = max(j.p_supported for j in pairs)
     p_contradicted = min(1.0, len(pairs) * min(j.p_contradicted for j in pairs))
@@ -203,18 +268,12 @@ def judge_order(
         decisive = max(pairs, key=lambda j: j.p_supported)
     unclear = "not all neighbours are told apart"
     verdict, reason = _decide(decisive.n, p_supported, p_contradicted, level, unclear)
-    return Judgement(
-        verdict,
-        reason,
-        decisive.effect,
-        decisive.interval,
-        decisive.n,
-        decisive.seeds_needed,
-        None,
-        p_supported,
-        p_contradicted,
-        paired,
-        decisive.correlation,
+    return replace(
+        decisive,
+        verdict=verdict,
+        reason=reason,
+        p_supported=p_supported,
+        p_contradicted=p_contradicted,
     )
 
 
@@ -232,13 +291,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def _judgement(
     point: Difference,
-    *,
     epoch: float | None,
     p: tuple[float, float],
     level: float,
-    distance: float,
     unclear: str,
-    parts_at: tuple[float, ...] = (),
+    needed: int | None,
+    parts_at: tuple[float, ...],
 ) -> Judgement:
     verdict, reason = _decide(point.n, *p, level, unclear)
     return Judgement(
@@ -247,7 +305,7 @@ def _judgement(
         point.effect,
         point.interval,
         point.n,
-        _seeds_needed(point, distance, level),
+        needed,
         epoch,
         *p,
         point.paired,
@@ -268,59 +326,81 @@ def _decide(
     return "undecided", unclear
 
 
-def _seeds_needed(point: Difference, distance: float, level: float) -> int | None:
-    """Smallest n whose t quantiles for level and power fit `distance` in standard errors."""
-    if point.stderr is None or distance <= 0:
+def _covariance(x: Array, y: Array, paired: bool) -> Array | None:
+    """(K, K) covariance over seeds of the difference at the K points; None below two seeds."""
+    if min(len(x), len(y)) < 2:
         return None
-    if point.stderr == 0:
-        return FEWEST_SEEDS
-    # Per-seed spread of the difference; the degrees of freedom grow as they did here.
-    spread, per_seed = point.stderr * sqrt(point.n), point.degrees / max(point.n - 1, 1)
+    if paired:
+        return np.atleast_2d(np.cov(y - x, rowvar=False))
+    return np.atleast_2d(np.cov(x, rowvar=False)) + np.atleast_2d(np.cov(y, rowvar=False))
+
+
+def _seeds_needed(
+    points: Sequence[Difference],
+    covariance: Array | None,
+    resolution: float,
+    is_decided: Callable[[Array, Array, Array], NDArray[np.bool_]],
+) -> int | None:
+    """Smallest n at which the test decides with probability 0.8, by simulation.
+
+    Normal seeds with the measured effects and covariance; all points of a curve together.
+    """
+    if covariance is None:
+        return None
+    rng = np.random.default_rng(0)
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    means = rng.standard_normal((PLANNING_DRAWS, len(points))) @ root.T
+    normal = rng.standard_normal((PLANNING_DRAWS, len(points)))
+    effects = np.array([point.effect for point in points])
+    spreads = np.sqrt(np.diag(covariance))
+    # The degrees of freedom grow as they did here: n−1 if paired, up to 2(n−1) if not.
+    per_seed = np.array([point.degrees / max(point.n - 1, 1) for point in points])
 
     def enough(n: int) -> bool:
         degrees = per_seed * (n - 1)
-        wanted = _quantile(1 - level, degrees) + _quantile(PLANNED_POWER, degrees)
-        return wanted * spread / sqrt(n) <= distance
+        # χ²/degrees of the measured variance (Wilson & Hilferty 1931).
+        width = 2 / (9 * degrees)
+        ratio = np.maximum(1 - width + normal * np.sqrt(width), 0.0) ** 3
+        stderr = np.maximum(spreads * np.sqrt(ratio), resolution) / sqrt(n)
+        decided = is_decided(effects + means / sqrt(n), stderr, degrees)
+        return bool(decided.mean() >= PLANNED_POWER)
 
     if not enough(MOST_SEEDS):
         return None
     low, high = FEWEST_SEEDS - 1, MOST_SEEDS
     while high - low > 1:
-        middle = ceil((low + high) / 2)
+        middle = int(sqrt(low * high)) if high > 2 * low else (low + high) // 2
+        middle = min(max(middle, low + 1), high - 1)
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
 
 
-def _statistic(point: Difference, bound: float) -> float | None:
-    if point.stderr is None:
-        return None
-    gap = point.effect - bound
-    if point.stderr == 0:
-        return 0.0 if gap == 0 else (inf if gap > 0 else -inf)
-    return gap / point.stderr
+def _columns(points: Sequence[Difference]) -> tuple[Array, Array, Array]:
+    return (
+        np.array([point.effect for point in points]),
+        np.array([point.stderr for point in points], dtype=float),
+        np.array([point.degrees for point in points]),
+    )
 
 
-def _p_above(point: Difference, bound: float) -> float:
-    """p-value against d ≤ bound."""
+def _p_above(effect: Array, bound: float, stderr: Array, degrees: Array) -> Array:
+    """p-values against d ≤ bound."""
+    return _tail(bound - effect, stderr, degrees)
+
+
+def _p_below(effect: Array, bound: float, stderr: Array, degrees: Array) -> Array:
+    """p-values against d ≥ bound."""
+    return _tail(effect - bound, stderr, degrees)
+
+
+def _tail(gap: Array, stderr: Array, degrees: Array) -> Array:
+    """P(T ≤ gap/stderr); without any spread 0, ½ or 1 by the sign of the gap."""
     from scipy.special import stdtr
 
-    t = _statistic(point, bound)
-    return 1.0 if t is None else float(stdtr(point.degrees, -t))
-
-
-def _p_outside(point: Difference, margin: float) -> float:
-    """p-value against |d| ≤ δ: P(|D| ≥ |d observed|) where d = δ, its least favourable value."""
-    far = replace(point, effect=abs(point.effect))
-    beyond = _p_above(far, margin)
-    return beyond if point.stderr == 0 else min(1.0, beyond + _p_above(far, -margin))
-
-
-def _p_below(point: Difference, bound: float) -> float:
-    """p-value against d ≥ bound."""
-    from scipy.special import stdtr
-
-    t = _statistic(point, bound)
-    return 1.0 if t is None else float(stdtr(point.degrees, t))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(stderr > 0, gap / stderr, np.where(gap == 0, 0.0, np.sign(gap) * np.inf))
+    return np.asarray(stdtr(degrees, t))
 
 
 def _quantile(probability: float, degrees: float) -> float:
@@ -329,12 +409,7 @@ def _quantile(probability: float, degrees: float) -> float:
     return float(stdtrit(degrees, probability))
 
 
-def _check_level(level: float) -> None:
-    if not 0 < level < 0.5:
-        raise InputError(f"level={level!r}: it must lie in (0, 0.5)")
-
-
-def _sample(name: str, values: ArrayLike) -> NDArray[np.float64]:
+def _sample(name: str, values: ArrayLike) -> Array:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not len(array):
         raise InputError(f"{name} has shape {array.shape}: give one number per seed")
@@ -343,7 +418,7 @@ def _sample(name: str, values: ArrayLike) -> NDArray[np.float64]:
     return array
 
 
-def _curves(name: str, values: ArrayLike) -> NDArray[np.float64]:
+def _curves(name: str, values: ArrayLike) -> Array:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim == 1:
         array = array[:, None]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from noisescale.analysis.invariants import Invariant, RuleWarning, invariants_of, warnings_of
-from noisescale.analysis.routes import ROUTES, limits_of
+from noisescale.analysis.routes import ROUTES, limits_of, rounding_note
 from noisescale.analysis.schedule import PARTIAL_BATCH_POLICIES, Plan, Schedule
 from noisescale.errors import InputError, unknown_name
 
@@ -70,14 +70,30 @@ def equivalents(
 
     Source: Smith, Kindermans, Ying & Le 2018, sections 4 and 5.
     """
+    options = (target_batch_size, max_batch_size, granularity)
+    return find_routes(schedule, train_size, routes, options, partial)[0]
+
+
+def find_routes(
+    schedule: Schedule,
+    train_size: int | None,
+    routes: Sequence[str] | None,
+    options: tuple[int | None, int | None, int],
+    partial: str,
+) -> tuple[list[Equivalent], dict[str, str]]:
+    """What `equivalents` returns, and why each route that was left out cannot apply.
+
+    Args:
+        options: (target_batch_size, max_batch_size, granularity).
+    """
     if not isinstance(schedule, Schedule):
         raise InputError(f"schedule={schedule!r}: give a Schedule")
     if partial not in PARTIAL_BATCH_POLICIES:
         raise unknown_name("partial-batch policy", partial, PARTIAL_BATCH_POLICIES)
-    limits = limits_of(train_size, target_batch_size, max_batch_size, granularity)
+    limits = limits_of(schedule, train_size, *options)
     original = plan_if_possible(schedule, train_size, partial)
     named = _route_names(routes)
-    found = []
+    found, left_out = [], {}
     for name in named or tuple(ROUTES):
         changed, notes = schedule, []
         try:
@@ -88,7 +104,9 @@ def equivalents(
         except InputError as error:
             if named:
                 raise InputError(f"route {name}: {error}") from None
+            left_out[name] = str(error)
             continue
+        notes += rounding_note(schedule, changed, limits)
         found.append(
             Equivalent(
                 name=name,
@@ -98,7 +116,7 @@ def equivalents(
                 warnings=(*notes, *warnings_of(changed, original, plan, train_size)),
             )
         )
-    return found
+    return found, left_out
 
 
 def plan_if_possible(schedule: Schedule, train_size: int | None, partial: str) -> Plan | None:
@@ -119,4 +137,4 @@ def _route_names(routes: Sequence[str] | None) -> tuple[str, ...]:
         for step in str(name).split("+"):
             if step not in ROUTES:
                 raise unknown_name("route", step, ROUTES)
-    return tuple(routes)
+    return tuple(dict.fromkeys(routes))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from noisescale.analysis import noise_scale as scale
-from noisescale.analysis.schedule import Phase, Plan, Schedule
+from noisescale.analysis.schedule import Phase, Plan, PlanRow, Schedule
 
 # A quantity counts as kept while it deviates by at most this much in every phase.
 KEPT_WITHIN = 0.01
@@ -14,11 +14,13 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """A quantity before and after a change of schedule, at the phase where it deviates most.
+    """A quantity before and after a change of schedule.
 
     Args:
-        before, after: the quantity in the original and in the new schedule.
-        max_relative_deviation: max over phases of |after/before − 1|.
+        before, after: the quantity in the original and in the new schedule: at the phase where it
+            deviates most, or over the whole plan for what accumulates (sde_time, weight decay and
+            diffusion per epoch, examples, updates).
+        max_relative_deviation: |after/before − 1| there.
         kept: that deviation is at most 1 %.
     """
 
@@ -45,52 +47,60 @@ def invariants_of(
     plan_after: Plan | None,
     train_size: int | None,
 ) -> tuple[Invariant, ...]:
+    """Every quantity before and after; what accumulates is summed over the planned updates."""
     pairs = list(zip(before.phases, after.phases, strict=True))
-    per_epoch = 1 if train_size is None else train_size
+    size = 1 if train_size is None else train_size
     unit = "epoch" if train_size is not None else "example"
 
-    def compare(name: str, quantity: Callable[[Phase], float]) -> Invariant:
+    def by_phase(name: str, quantity: Callable[[Phase], float]) -> Invariant:
         return _worst(name, [(quantity(old), quantity(new)) for old, new in pairs])
 
     rows = [
-        compare(
-            "noise_scale",
-            lambda p: per_epoch * p.learning_rate / (p.batch_size * (1 - p.momentum)),
+        by_phase(
+            "noise_scale", lambda p: size * p.learning_rate / (p.batch_size * (1 - p.momentum))
         ),
-        compare(
+        by_phase(
             "temperature",
             lambda p: scale.temperature(p.learning_rate, p.batch_size, p.momentum, train_size),
         ),
-    ]
-    if plan_before is not None and plan_after is not None:
-        rows.append(_worst("sde_time", [(plan_before.sde_time, plan_after.sde_time)]))
-    if any(p.weight_decay for p in before.phases):
-        rows.append(
-            compare(
-                f"weight_decay_per_{unit}",
-                lambda p: (
-                    per_epoch
-                    * scale.weight_decay_per_example(
-                        p.learning_rate, p.batch_size, p.momentum, p.weight_decay
-                    )
-                ),
-            )
-        )
-
-    def diffusion(p: Phase) -> float:
-        return scale.diffusion_per_update(p.learning_rate, p.batch_size, p.momentum)
-
-    rows += [
-        compare("diffusion_per_update", diffusion),
-        compare(f"diffusion_per_{unit}", lambda p: diffusion(p) * per_epoch / p.batch_size),
-        compare(
+        by_phase(
+            "diffusion_per_update",
+            lambda p: scale.diffusion_per_update(p.learning_rate, p.batch_size, p.momentum),
+        ),
+        by_phase(
             f"momentum_memory_{unit}s",
-            lambda p: scale.momentum_memory_examples(p.batch_size, p.momentum) / per_epoch,
+            lambda p: scale.momentum_memory_examples(p.batch_size, p.momentum) / size,
         ),
     ]
-    if plan_before is not None and plan_after is not None:
-        rows.append(_worst("examples", [(plan_before.examples, plan_after.examples)]))
-        rows.append(_worst("updates", [(plan_before.updates, plan_after.updates)]))
+    if plan_before is None or plan_after is None:
+        return tuple(rows)
+    span = float(plan_before.rows[-1].end_examples) / size
+
+    def in_all(name: str, quantity: Callable[[PlanRow], float], over: float = 1.0) -> Invariant:
+        totals = [sum(map(quantity, p.rows)) / over for p in (plan_before, plan_after)]
+        return _worst(name, [(totals[0], totals[1])])
+
+    rows.append(in_all("sde_time", lambda row: row.sde_time))
+    if any(p.weight_decay for p in before.phases):
+        rows.append(
+            in_all(
+                f"weight_decay_per_{unit}",
+                lambda row: row.updates * row.weight_decay * row.effective_learning_rate,
+                span,
+            )
+        )
+    rows.append(
+        in_all(
+            f"diffusion_per_{unit}",
+            lambda row: (
+                row.updates
+                * scale.diffusion_per_update(row.learning_rate, row.batch_size, row.momentum)
+            ),
+            span,
+        )
+    )
+    rows.append(in_all("examples", lambda row: row.examples))
+    rows.append(in_all("updates", lambda row: row.updates))
     return tuple(rows)
 
 

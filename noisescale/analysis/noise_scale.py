@@ -94,13 +94,6 @@ def diffusion_per_update(learning_rate: float, batch_size: int, momentum: float)
     return (learning_rate / (1.0 - momentum)) ** 2 / batch_size
 
 
-def weight_decay_per_example(
-    learning_rate: float, batch_size: int, momentum: float, weight_decay: float
-) -> float:
-    """λ ε / (B (1−m)): shrinkage rate per example of a weight without gradient, coupled decay."""
-    return weight_decay * learning_rate / (batch_size * (1.0 - momentum))
-
-
 def momentum_memory_examples(batch_size: int, momentum: float) -> float:
     """B / (1−m): examples over which the momentum buffer averages.
 

@@ -19,6 +19,7 @@ class Limits:
     target: int | None
     cap: int | None
     granularity: int
+    default_factor: Fraction | None
 
     def nearest(self, batch: Fraction) -> int:
         """The multiple of the granularity nearest to `batch`, from one granule up to the cap."""
@@ -28,22 +29,31 @@ class Limits:
         return granules * self.granularity
 
     def ratio(self, schedule: Schedule) -> Fraction:
-        """κ = target / first batch; by default the factor of the first drop of the rate."""
+        """κ = target / first batch; by default the factor of the original's first drop."""
         first = schedule.phases[0].batch_size
         if self.target is not None:
             return Fraction(self.target, first)
-        factor = first_drop_factor(schedule)
-        if factor is None:
+        if self.default_factor is None:
             raise InputError(
                 "the learning rate never drops, so there is no default target: give "
                 "target_batch_size (--to-batch)"
             )
-        return Fraction(self.nearest(factor * first), first)
+        if self.nearest(self.default_factor * first) == first:
+            raise InputError(
+                f"the first drop, by {float(self.default_factor):.3g}, does not change a batch of "
+                f"{first} within the limits: give target_batch_size (--to-batch)"
+            )
+        return self.default_factor
 
 
 def limits_of(
-    train_size: int | None, target: int | None, cap: int | None, granularity: int
+    schedule: Schedule,
+    train_size: int | None,
+    target: int | None,
+    cap: int | None,
+    granularity: int,
 ) -> Limits:
+    """The checked limits; the default target is the first drop of the original schedule."""
     granularity = positive_integer("granularity", granularity)
     if target is not None:
         target = positive_integer("target_batch_size", target)
@@ -65,7 +75,7 @@ def limits_of(
         raise InputError(
             f"granularity={granularity} exceeds the largest batch size allowed, {cap}: lower it"
         )
-    return Limits(target, cap, granularity)
+    return Limits(target, cap, granularity, first_drop_factor(schedule))
 
 
 def first_drop_factor(schedule: Schedule) -> Fraction | None:
@@ -208,5 +218,21 @@ def _cap_note(limits: Limits, capped: list[int], rest: str) -> list[RuleWarning]
             "cap-reached",
             f"the batch stops at {largest} in phase {where}; {rest}",
             "Smith, Kindermans, Ying & Le 2018, section 5.2",
+        )
+    ]
+
+
+def rounding_note(old: Schedule, new: Schedule, limits: Limits) -> list[RuleWarning]:
+    """A first batch size or a target that the granularity has moved is worth a word."""
+    wanted, after = limits.target or old.phases[0].batch_size, new.phases[0]
+    if wanted % limits.granularity == 0:
+        return []
+    return [
+        RuleWarning(
+            "rounded-to-granularity",
+            f"batch sizes are multiples of {limits.granularity}, which {wanted} is not: the first "
+            f" phase runs at {after.batch_size} with learning rate {after.learning_rate:.4g} "
+            f"and momentum {after.momentum:.4g}",
+            "rounding; the noise scale is kept",
         )
     ]

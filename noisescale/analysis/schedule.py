@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import isfinite
+from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -11,6 +11,8 @@ from noisescale.errors import InputError, unknown_name
 
 PartialBatch = Literal["carry", "drop", "keep", "wrap"]
 PARTIAL_BATCH_POLICIES = ("carry", "drop", "keep", "wrap")
+LARGEST_INTEGER = 10**18
+SMALLEST_REAL, LARGEST_REAL = 1e-100, 1e100
 
 
 def exact(value: float | int) -> Fraction:
@@ -18,22 +20,41 @@ def exact(value: float | int) -> Fraction:
     return Fraction(int(value)) if isinstance(value, Integral) else Fraction(repr(float(value)))
 
 
+def shown(value: object) -> str:
+    """A value for an error message, cut to a line's length."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # an int of more digits than Python prints
+        text = "a number of thousands of digits"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def positive_integer(name: str, value: object) -> int:
-    """`value` as an int ≥ 1, or an InputError that names it."""
+    """`value` as an int from 1 to 10^18, or an InputError that names it."""
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
-        raise InputError(f"{name}={value!r}: it must be a whole number of at least 1")
+        raise InputError(f"{name}={shown(value)}: it must be a whole number of at least 1")
+    if int(value) > LARGEST_INTEGER:
+        raise InputError(f"{name}={shown(value)}: it must be at most {LARGEST_INTEGER:.0e}")
     return int(value)
 
 
 def real_number(
     name: str, value: object, *, above: float | None = None, low: float = 0.0, hint: str
 ) -> float:
-    """`value` as a finite float > `above` (or ≥ `low`), or an InputError that names it."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
-        raise InputError(f"{name}={value!r}: {hint}")
-    number = float(value)
+    """`value` as a finite float > `above` (or ≥ `low`), or an InputError that names it.
+
+    Magnitudes outside 1e-100 … 1e100 are refused: their products would overflow.
+    """
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+    except OverflowError:
+        number = inf
+    if number is None or not isfinite(number):
+        raise InputError(f"{name}={shown(value)}: {hint}")
     if number < low or (above is not None and number <= above):
-        raise InputError(f"{name}={value!r}: {hint}")
+        raise InputError(f"{name}={shown(value)}: {hint}")
+    if number and not SMALLEST_REAL <= abs(number) <= LARGEST_REAL:
+        raise InputError(f"{name}={shown(value)}: its size must lie in 1e-100 … 1e100")
     return number
 
 
@@ -79,7 +100,7 @@ class Phase:
         rate = real_number("learning_rate", self.learning_rate, above=0.0, hint=rate_hint)
         momentum = real_number("momentum", self.momentum, hint="it must lie in [0, 1)")
         if momentum >= 1:
-            raise InputError(f"momentum={self.momentum!r}: it must lie in [0, 1)")
+            raise InputError(f"momentum={shown(self.momentum)}: it must lie in [0, 1)")
         decay_hint = "it must be a finite number of at least 0"
         decay = real_number("weight_decay", self.weight_decay, hint=decay_hint)
         object.__setattr__(self, "learning_rate", rate)
@@ -251,9 +272,10 @@ def _count_stream(
     """(updates, examples) per phase where batches straddle epochs."""
     counts, exact_updates, done = [], Fraction(0), 0
     for phase in phases:
-        if wrap and phase.epochs is not None:
+        if wrap and phase.updates is None:
             assert train_size is not None
-            exact_updates += exact(phase.epochs) * (train_size // phase.batch_size)
+            epochs = phase.exact_examples(train_size) / train_size
+            exact_updates += epochs * (train_size // phase.batch_size)
         else:
             exact_updates += phase.exact_examples(train_size) / phase.batch_size
         end = _half_up(exact_updates)

@@ -1,6 +1,7 @@
 """The shell: one file per command; each parses, calls one library function and prints."""
 
 import argparse
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -59,9 +60,11 @@ def main(argv: list[str] | None = None) -> int:
         return int(_module(options.command).run(options))
     except InputError as error:
         fail(str(error), 2)
+    except KeyboardInterrupt:
+        fail("stopped", 130)
     except BrokenPipeError:
         # The reader of our output left (a pipe into head): nothing is wrong.
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         where = f" {error.filename!r}" if error.filename else ""

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from noisescale.analysis.equivalence import Equivalent, equivalents, plan_if_possible
+from noisescale.analysis.equivalence import Equivalent, find_routes, plan_if_possible
 from noisescale.analysis.routes import ROUTES
 from noisescale.analysis.schedule import PARTIAL_BATCH_POLICIES, Plan, Schedule
 from noisescale.errors import InputError
@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to-batch",
         type=int,
         metavar="B",
-        help="first batch size to reach (default: the first batch times the first drop factor)",
+        help="first batch size of learning-rate and momentum (default: the first batch times the "
+        "first drop factor)",
     )
     add("--max-batch-size", type=int, metavar="B", help="no batch grows beyond it")
     add("--granularity", type=int, default=1, metavar="K", help="batch sizes are multiples of K")
@@ -58,16 +59,9 @@ def run(options: argparse.Namespace) -> int:
     """Print the table or the JSON document."""
     schedule, train_size, partial = _schedule(options)
     original = plan_if_possible(schedule, train_size, partial)
-    found = equivalents(
-        schedule,
-        train_size,
-        routes=options.routes,
-        target_batch_size=options.to_batch,
-        max_batch_size=options.max_batch_size,
-        granularity=options.granularity,
-        partial=partial,
-    )
-    if options.plot:
+    limits = (options.to_batch, options.max_batch_size, options.granularity)
+    found, left_out = find_routes(schedule, train_size, options.routes, limits, partial)
+    if options.plot is not None:
         _draw(options.plot, train_size, schedule, original, found)
     if options.json:
         document = {
@@ -75,10 +69,11 @@ def run(options: argparse.Namespace) -> int:
             "train_size": train_size,
             "original": _entry("original", schedule, original, None),
             "equivalents": [_entry(e.name, e.schedule, e.plan, e) for e in found],
+            "left_out": [{"name": k, "reason": v} for k, v in left_out.items()],
         }
         print(json.dumps(document, indent=2, allow_nan=False))
     else:
-        _print_tables(schedule, train_size, partial, original, found)
+        _print_tables(schedule, train_size, partial, original, found, left_out)
     return 0
 
 
@@ -101,7 +96,7 @@ def _schedule(options: argparse.Namespace) -> tuple[Schedule, int | None, str]:
         )
         if options.train_size is not None:
             train_size = options.train_size
-        return schedule, train_size, options.partial or partial
+        return schedule, train_size, partial if options.partial is None else options.partial
     for name in ("--epochs", "--batch-size", "--learning-rate"):
         if flags[name] is None:
             raise InputError(
@@ -117,7 +112,7 @@ def _schedule(options: argparse.Namespace) -> tuple[Schedule, int | None, str]:
         milestones=tuple(options.milestones or ()),
         decay_factor=options.decay_factor,
     )
-    return schedule, options.train_size, options.partial or "carry"
+    return schedule, options.train_size, "carry" if options.partial is None else options.partial
 
 
 def _entry(
@@ -171,13 +166,13 @@ def _print_tables(
     partial: str,
     original: Plan | None,
     found: list[Equivalent],
+    left_out: dict[str, str],
 ) -> None:
-    from rich.console import Console
     from rich.markup import escape
 
-    from noisescale.cli.tables import numbers, table
+    from noisescale.cli.tables import Output, number, numbers, table
 
-    console = Console(highlight=False, soft_wrap=False)
+    console = Output()
     unit = "g" if train_size else "g / N"
     where = f"N = {train_size:,}" if train_size else "no train size: g per training example"
     console.print(f"[bold]Same noise scale g = εN/(B(1−m))[/bold]   {where}, partial = {partial}")
@@ -195,15 +190,14 @@ def _print_tables(
                 numbers(p["learning_rate"] for p in phases),
                 numbers(p["batch_size"] for p in phases),
                 numbers(p["momentum"] for p in phases),
-                f"{phases[0]['noise_scale']:.4g} → {phases[-1]['noise_scale']:.4g}",
+                f"{number(phases[0]['noise_scale'])} → {number(phases[-1]['noise_scale'])}",
             ]
         )
     head = ["schedule", "updates", "learning rate", "batch", "momentum", unit]
     console.print(table(head, rows, right={1}))
+    for name, reason in left_out.items():
+        console.print(f"{name} cannot apply: {escape(reason)}")
     if not found:
-        console.print(
-            "No route applies: the learning rate never drops. Give --to-batch for a target."
-        )
         return
     rows = []
     for e in found:

@@ -3,7 +3,18 @@
 from collections.abc import Iterable, Sequence
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
+
+
+class Output(Console):
+    """Standard output for people; a reader that leaves early is no error."""
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def table(
@@ -13,15 +24,22 @@ def table(
     built = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(head):
         justify = "right" if right and number in right else "left"
-        built.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        # Numbers to the right and names to the left of a table are never broken.
+        whole = number == 0 or (right is not None and number in right)
+        built.add_column(name, justify=justify, overflow="fold", no_wrap=whole and len(head) > 3)  # type: ignore[arg-type]
     for row in rows:
         built.add_row(*row)
     return built
 
 
+def number(value: float) -> str:
+    """Four significant digits; rounding errors in the twelfth do not show."""
+    return f"{float(f'{value:.12g}'):.4g}"
+
+
 def numbers(values: Iterable[float]) -> str:
     """A phase-by-phase quantity, written once where it does not change."""
-    listed = [f"{v:,}" if isinstance(v, int) else f"{v:.4g}" for v in values]
+    listed = [f"{v:,}" if isinstance(v, int) else number(v) for v in values]
     if len(set(listed)) == 1:
         return listed[0]
     if len(listed) > 6:

@@ -83,8 +83,9 @@ def _train(experiment: Experiment, out: Path, data_dir: Path | None, seeds: int 
     task = bar.add_task("compiling", total=None)
 
     def begin(updates: int) -> None:
-        bar.update(task, total=updates)
-        bar.start()
+        if updates:
+            bar.update(task, total=updates)
+            bar.start()
 
     def report(what: str, updates: int) -> None:
         bar.update(task, description=what, advance=updates)
@@ -112,16 +113,17 @@ def _interrupt(number: int, frame: Any) -> NoReturn:
 
 
 def _dry_run(experiment: Experiment, data_dir: Path | None, options: argparse.Namespace) -> int:
-    from noisescale.cli.tables import numbers, table
+    from noisescale.cli.tables import Output, numbers, table
 
     train_size = experiment.base.train_size
-    if train_size is None:
+    # Without the files of a data set, the declared size has to do.
+    if train_size is None or data_dir is not None or experiment.base.data.name == "digits":
         _need_extra()
         from noisescale.training.data import load_dataset
 
         train_size = load_dataset(experiment.base.data, data_dir).train_size
     arms = experiment.planned(train_size)
-    seeds = options.seeds or experiment.base.run.seeds
+    seeds = experiment.base.run.seeds if options.seeds is None else options.seeds
     if options.json:
         document = {
             "schema": "noisescale.verify-plan/1",
@@ -134,13 +136,14 @@ def _dry_run(experiment: Experiment, data_dir: Path | None, options: argparse.Na
         }
         print(json.dumps(document, indent=1, allow_nan=False))
         return 0
-    from rich.console import Console
+    from rich.markup import escape
 
-    console = Console(highlight=False)
+    console = Output()
     fraction = 100 * experiment.fraction_of_protocol(train_size)
     console.print(
-        f"[bold]{experiment.title}[/bold]: {experiment.base.data.name}, N = {train_size:,}, "
-        f"{seeds} seeds, {fraction:.2g} % of the protocol ({experiment.protocol.source})"
+        f"[bold]{escape(experiment.title)}[/bold]: {experiment.base.data.name}, "
+        f"N = {train_size:,}, seeds: {seeds}, {fraction:.2g} % of the protocol "
+        f"({escape(experiment.protocol.source)})"
     )
     rows = [
         [
@@ -155,23 +158,23 @@ def _dry_run(experiment: Experiment, data_dir: Path | None, options: argparse.Na
     head = ["arm", "updates", "learning rate", "batch", "momentum"]
     console.print(table(head, rows, right={1}))
     for prediction in experiment.predictions:
-        console.print(f"{prediction.kind}: {prediction.statement}")
+        console.print(f"{prediction.kind}: {escape(prediction.statement)}")
     return 0
 
 
 def _print(done: Verified) -> None:
-    from rich.console import Console
+    from rich.markup import escape
 
-    from noisescale.cli.tables import table
+    from noisescale.cli.tables import Output, table
     from noisescale.experiment.report import arm_head, arm_table, effect_text
 
     results = done.results
-    console = Console(highlight=False)
+    console = Output()
     n = max(len(arm["seeds"]) for arm in results["arms"])
     fraction = 100 * results["fraction_of_protocol"]
     console.print(
-        f"\n[bold]{results['title']}[/bold]: {results['data']['name']}, {n} seeds, scaled: "
-        f"{fraction:.2g} % of the protocol"
+        f"\n[bold]{escape(results['title'])}[/bold]: {results['data']['name']}, seeds: {n}, "
+        f"scaled: {fraction:.2g} % of the protocol"
     )
     arms = [[row[0], *row[5:]] for row in arm_table(results)]
     head = arm_head(results)
@@ -183,7 +186,7 @@ def _print(done: Verified) -> None:
         notes = [p["reason"]] if p["reason"] else []
         if p["parts_at"]:
             notes.append("parts at epochs " + ", ".join(f"{e:g}" for e in p["parts_at"]))
-        rows.append([p["statement"], verdict, "; ".join([effect_text(p, split), *notes])])
+        rows.append([escape(p["statement"]), verdict, "; ".join([effect_text(p, split), *notes])])
     console.print(table(["prediction", "verdict", "effect [90 % interval]"], rows))
     if not results["gate"]["passed"]:
         console.print(f"[red]void[/red]: {results['gate']['reason']}")

@@ -3,9 +3,9 @@ recompute a committed verdict from the committed curves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from math import log
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,13 @@ from noisescale.analysis.comparison import (
     judge_worse,
 )
 from noisescale.errors import InputError
-from noisescale.experiment.specification import Experiment, PlannedArm, Prediction
+from noisescale.experiment.specification import (
+    METRICS,
+    Experiment,
+    PlannedArm,
+    Prediction,
+    shared_epochs,
+)
 
 # A loss that underflowed to 0 is taken as this many nats.
 SMALLEST_LOSS = 1e-12
@@ -36,66 +42,59 @@ class SeedCurves:
 Curves = Mapping[str, Sequence[SeedCurves]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Comparison:
-    """Values of arms at the points that a prediction compares."""
-
-    samples: list[NDArray[np.float64]]
-    epochs: list[float]
-    paired: bool
-
-
-def conclude(experiment: Experiment, train_size: int, results: Curves) -> dict[str, Any]:
+def conclude(
+    experiment: Experiment, train_size: int, evaluation_size: int, results: Curves
+) -> dict[str, Any]:
     """Judge every prediction: {"predictions", "gate", "controls", "informative"}, all plain JSON.
 
-    A report is void if some seed of some arm does not beat the gate. A "same" needs power: in its
-    own metric and window, its positive controls must come out different and the A/A control the
-    same, or it is undecided.
+    A report is void if some seed of some arm does not beat the gate. Controls are judged in every
+    prediction's own metric and window: the positive ones must come out different, the A/A one the
+    same. Where one fails, a "same" is undecided, and so is the refutation of a "worse".
+
+    Args:
+        train_size, evaluation_size: examples behind the errors of the curves.
+        results: curves of every arm, for the same seeds.
+
+    Raises:
+        InputError: an arm without curves, with other seeds, or unlike the arm it shares phases
+            with while they are one run.
     """
     planned = {arm.name: arm for arm in experiment.planned(train_size)}
-    missing = [name for name in planned if not results.get(name)]
-    if missing:
-        raise InputError(f"no curves of arm {missing[0]!r}: run every arm of the experiment first")
+    _check_curves(planned, results)
     gate = _gate(experiment, results)
     if not gate["passed"]:
         void = [_undecided(p, f"void: {gate['reason']}") for p in experiment.predictions]
         return {"predictions": void, "gate": gate, "controls": [], "informative": False}
-    controls: list[dict[str, Any]] = []
-    judged = [
-        _judge(p, _compared(p, list(p.arms), planned, results)) for p in experiment.predictions
-    ]
+    judge = _Judge(planned, results, {"train": train_size, "evaluation": evaluation_size})
+    judged = [judge(p, p.arms) for p in experiment.predictions]
     adjusted = holm([min(j.p_supported, j.p_contradicted) for j in judged])
+    controls: list[dict[str, Any]] = []
     predictions = []
     for prediction, judgement, p_value in zip(
         experiment.predictions, judged, adjusted, strict=True
     ):
+        checks = _check_power(experiment, prediction, judge)
+        controls += checks
+        failed = [c for c in checks if not c["passed"]]
         if judgement.verdict != "undecided" and p_value > prediction.level:
             reason = f"not decided among {len(judged)} predictions (Holm: p = {p_value:.2g})"
-            judgement = replace(judgement, verdict="undecided", reason=reason)
-        if prediction.kind == "same":
-            checks = _check_power(experiment, prediction, planned, results)
-            controls += checks
-            failed = [c for c in checks if not c["passed"]]
-            if failed:
-                needed = [c["seeds_needed"] for c in failed]
-                judgement = replace(
-                    judgement,
-                    verdict="undecided",
-                    reason=f"no power: {failed[0]['reason']}",
-                    seeds_needed=None if None in needed else max(needed),
-                )
-        predictions.append(_entry(prediction, judgement, p_value))
-    powered = {
-        c["prediction"]: all(d["passed"] for d in controls if d["prediction"] == c["prediction"])
-        for c in controls
-    }
-    for entry in predictions:
-        entry["informative"] = powered.get(entry["name"], True)
+            judgement = replace(judgement, verdict="undecided", reason=reason, parts_at=())
+        if failed and (prediction.kind == "same" or judgement.verdict == "contradicted"):
+            needed = [c["seeds_needed"] for c in failed]
+            judgement = replace(
+                judgement,
+                verdict="undecided",
+                reason=f"no power: {failed[0]['reason']}",
+                seeds_needed=None if None in needed else max(needed),
+                parts_at=(),
+            )
+        informative = bool(checks) and not failed
+        predictions.append(_entry(prediction, judgement, p_value, informative))
     return {
         "predictions": predictions,
         "gate": gate,
         "controls": controls,
-        "informative": not powered or any(powered.values()),
+        "informative": any(p["informative"] for p in predictions),
     }
 
 
@@ -109,18 +108,6 @@ def compared_epochs(epochs: Sequence[float], start: float) -> list[float]:
         chosen.add(min(e for e in after if e >= start + distance - 1e-9))
         distance *= 2
     return sorted(chosen | {after[-1]})
-
-
-def shared_epochs(a: PlannedArm, b: PlannedArm) -> float:
-    """Epochs over which two arms are one run: equal first phases and equal everything else."""
-    if replace(a.recipe, schedule=b.recipe.schedule) != b.recipe:
-        return 0.0
-    shared = 0.0
-    for row_a, row_b in zip(a.plan.rows, b.plan.rows, strict=False):
-        if row_a != row_b:
-            break
-        shared = float(row_a.end_examples / (a.plan.train_size or 1))
-    return shared
 
 
 def _gate(experiment: Experiment, results: Curves) -> dict[str, Any]:
@@ -150,29 +137,67 @@ def _gate(experiment: Experiment, results: Curves) -> dict[str, Any]:
     }
 
 
-def _compared(
-    prediction: Prediction,
-    names: list[str],
-    planned: Mapping[str, PlannedArm],
-    results: Curves,
-    start: float | None = None,
-) -> _Comparison:
-    arms = [planned[name] for name in names]
-    shared = min(shared_epochs(a, b) for a, b in pairwise(arms))
-    begin = shared if start is None else start
-    epochs = [float(e or 0.0) for e in results[names[0]][0].curves["epoch"]]
-    points = compared_epochs(epochs, begin) if prediction.at == "curve" else [epochs[-1]]
-    if not points:
-        raise InputError(
-            f"prediction {prediction.name!r}: its arms are one run to the end, so there is "
-            "nothing to compare; change an arm"
-        )
-    return _Comparison(
-        samples=[_values(results[name], prediction.metric, points) for name in names],
-        epochs=points,
-        # Seeds correlate between arms that share their first phases, not otherwise.
-        paired=shared > 0,
-    )
+def _check_curves(planned: Mapping[str, PlannedArm], results: Curves) -> None:
+    missing = [name for name in planned if not results.get(name)]
+    if missing:
+        raise InputError(f"no curves of arm {missing[0]!r}: run every arm of the experiment first")
+    names = list(planned)
+    seeds = {name: [one.seed for one in results[name]] for name in names}
+    for name in names:
+        if seeds[name] != seeds[names[0]]:
+            raise InputError(f"arms {names[0]!r} and {name!r} hold different seeds")
+    for first, second in combinations(names, 2):
+        shared = shared_epochs(planned[first], planned[second])
+        for a, b in zip(results[first], results[second], strict=True):
+            before = sum(float(e or 0.0) <= shared for e in a.curves["epoch"])
+            if shared and any(
+                list(a.curves[m][:before]) != list(b.curves[m][:before]) for m in METRICS
+            ):
+                raise InputError(
+                    f"seed {a.seed} of {first!r} and {second!r} differ before epoch {shared:g}, "
+                    "where they are one run: their results do not belong together"
+                )
+
+
+class _Judge:
+    """Judges arms as a prediction says, seed by seed: all arms of a seed share its start."""
+
+    def __init__(
+        self, planned: Mapping[str, PlannedArm], results: Curves, sizes: Mapping[str, int]
+    ) -> None:
+        self._planned, self._results, self._sizes = planned, results, sizes
+
+    def __call__(
+        self, prediction: Prediction, arms: Sequence[str], as_control_of: Sequence[str] = ()
+    ) -> Judgement:
+        """The judgement on `arms`; as a control, in the window of the arms it stands for."""
+        window = as_control_of or arms
+        start = min(shared_epochs(self._planned[a], self._planned[b]) for a, b in pairwise(window))
+        epochs = [float(e or 0.0) for e in self._results[arms[0]][0].curves["epoch"]]
+        points = compared_epochs(epochs, start) if prediction.at == "curve" else [epochs[-1]]
+        samples = [_values(self._results[name], prediction.metric, points) for name in arms]
+        split, _, quantity = prediction.metric.partition("_")
+        options: _Options = {
+            "margin": prediction.margin,
+            "level": prediction.level,
+            "paired": True,
+            "resolution": 1 / self._sizes[split] if quantity == "error" else 0.0,
+        }
+        if prediction.kind == "same" or as_control_of:
+            return judge_same(samples[0], samples[1], epochs=points, **options)
+        finals = [sample[:, -1] for sample in samples]
+        if prediction.kind == "worse":
+            judgement = judge_worse(finals[0], finals[1], **options)
+        else:
+            judgement = judge_order(finals, **options)
+        return replace(judgement, epoch=points[-1])
+
+
+class _Options(TypedDict):
+    margin: float
+    level: float
+    paired: bool
+    resolution: float
 
 
 def _values(
@@ -181,42 +206,29 @@ def _values(
     rows = []
     for seed in seeds:
         at = {float(e or 0.0): i for i, e in enumerate(seed.curves["epoch"])}
-        values = [float(seed.curves[metric][at[e]] or 0.0) for e in epochs]
+        values = [seed.curves[metric][at[e]] if e in at else None for e in epochs]
+        if None in values:
+            raise InputError(
+                f"seed {seed.seed} has no {metric} at epoch {epochs[values.index(None)]:g}"
+            )
+        numbers = [float(v) for v in values if v is not None]
         if metric.endswith("loss"):
-            values = [log(max(v, SMALLEST_LOSS)) for v in values]
-        rows.append(values)
+            numbers = [log(max(v, SMALLEST_LOSS)) for v in numbers]
+        rows.append(numbers)
     return np.array(rows)
 
 
-def _judge(prediction: Prediction, compared: _Comparison) -> Judgement:
-    margin, level, paired = prediction.margin, prediction.level, compared.paired
-    a, b = compared.samples[0], compared.samples[1]
-    if prediction.kind == "same":
-        return judge_same(a, b, margin=margin, epochs=compared.epochs, level=level, paired=paired)
-    if prediction.kind == "worse":
-        judgement = judge_worse(a[:, -1], b[:, -1], margin=margin, level=level, paired=paired)
-    else:
-        finals = [s[:, -1] for s in compared.samples]
-        judgement = judge_order(finals, margin=margin, level=level, paired=paired)
-    return replace(judgement, epoch=compared.epochs[-1])
-
-
 def _check_power(
-    experiment: Experiment,
-    prediction: Prediction,
-    planned: Mapping[str, PlannedArm],
-    results: Curves,
+    experiment: Experiment, prediction: Prediction, judge: _Judge
 ) -> list[dict[str, Any]]:
-    """The controls judged like the prediction: its metric, window, margin and level."""
+    """The controls judged as a "same" with the prediction's metric, window, margin and level."""
     control = experiment.control
-    start = shared_epochs(planned[prediction.arms[0]], planned[prediction.arms[1]])
+    if prediction.margin == 0:
+        return []
     wanted = [(name, "positive") for name in prediction.controls or control.positive]
     checks = []
     for name, role in [*wanted, (control.aa, "aa")]:
-        judgement = _judge(
-            prediction,
-            _compared(prediction, [control.against, name], planned, results, start),
-        )
+        judgement = judge(prediction, (control.against, name), as_control_of=prediction.arms)
         expected = "supported" if role == "aa" else "contradicted"
         passed = judgement.verdict == expected
         inside = abs(judgement.effect) < prediction.margin
@@ -247,7 +259,9 @@ def _interval(judgement: Judgement) -> list[float] | None:
     return None if judgement.interval is None else list(judgement.interval)
 
 
-def _entry(prediction: Prediction, judgement: Judgement, p_value: float) -> dict[str, Any]:
+def _entry(
+    prediction: Prediction, judgement: Judgement, p_value: float, informative: bool
+) -> dict[str, Any]:
     return {
         **_about(prediction),
         "verdict": judgement.verdict,
@@ -261,6 +275,7 @@ def _entry(prediction: Prediction, judgement: Judgement, p_value: float) -> dict
         "paired": judgement.paired,
         "correlation": judgement.correlation,
         "parts_at": list(judgement.parts_at),
+        "informative": informative,
     }
 
 

@@ -63,12 +63,14 @@ def execute(
     seeds: Sequence[int],
     folder: Path,
     report: Callable[[str, int], None],
+    total: Callable[[int], None] = lambda updates: None,
 ) -> dict[str, list[Record]]:
     """The records of all arms and seeds; those already in `folder` are read, not trained.
 
     Args:
         folder: holds ARM/seed-K of every finished run; each is written as soon as it is done.
         report: hears (what is running, updates just done).
+        total: hears once how many updates are left to do.
     """
     records: dict[str, dict[int, Record]] = {arm.name: {} for arm in arms}
     tasks = []
@@ -81,6 +83,7 @@ def execute(
                 tasks.append(Task(arm, seed, target, identity))
             else:
                 records[arm.name][seed] = found
+    total(sum(work_of([t.arm for t in tasks if t.seed == seed]) for seed in seeds))
     trainers: dict[Recipe, Trainer] = {}
     for seed in seeds:
         mine = [task for task in tasks if task.seed == seed]

@@ -148,8 +148,8 @@ def markdown_report(results: Mapping[str, Any]) -> str:
         "Effects of losses are differences of natural logarithms (+0.10 is about 10 % more), those "
         "of errors are percentage points (pp). Intervals hold 90 %; a verdict needs p ≤ 0.05 after "
         "Holm's correction over all predictions. Margins stood in the experiment file before "
-        "training. *Seeds needed* is for a decision with probability 0.8 if effect and spread are "
-        "as measured.",
+        "training. *Seeds needed* is for a decision with probability 0.8, before Holm's "
+        "correction, if effects and spread are as measured.",
         "## Arms",
         markdown_table(arm_head(results), arm_table(results)),
         f"Mean ± standard deviation over seeds. One evaluation of {data['evaluation_size']:,} "

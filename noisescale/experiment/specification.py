@@ -2,20 +2,26 @@
 
 import copy
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from noisescale.analysis.equivalence import equivalents
-from noisescale.analysis.schedule import Plan
+from noisescale.analysis.schedule import Plan, shown
 from noisescale.errors import InputError, unknown_name
 from noisescale.recipe import Recipe, parse_toml, read_text, recipe_from
 
 # Losses are compared as ratios (differences of logarithms), errors as differences.
 METRICS = ("train_loss", "train_error", "evaluation_loss", "evaluation_error")
 KINDS = ("same", "worse", "order")
+OVERRIDABLE = ("phase", "optimizer", "model", "data", "run")
+# Names become folders and files.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+MOST_UPDATES, MOST_EVALUATIONS = 10**9, 10**5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +138,55 @@ class Experiment:
             try:
                 recipe = self._recipe(arm, train_size)
                 plan = recipe.schedule.plan(train_size, "carry")
+                self._check_arm(recipe, plan)
             except InputError as error:
                 raise InputError(f"arm {arm.name!r}: {error}") from None
             planned.append(PlannedArm(arm.name, recipe, plan))
+        self._check_roles({arm.name: arm for arm in planned})
         return tuple(planned)
+
+    def _check_arm(self, recipe: Recipe, plan: Plan) -> None:
+        if recipe.data != self.base.data:
+            raise InputError("it changes [data]: the arms of an experiment share one data set")
+        if recipe.run.evaluate_every != self.base.run.evaluate_every:
+            raise InputError("it changes run.evaluate_every: arms are compared at equal epochs")
+        evaluations = float(plan.rows[-1].end_examples) / (plan.train_size or 1)
+        evaluations /= recipe.run.evaluate_every
+        if plan.updates > MOST_UPDATES or evaluations > MOST_EVALUATIONS:
+            raise InputError(
+                f"its plan has {plan.updates:.3g} updates and {evaluations:.3g} evaluations; at "
+                f"most {MOST_UPDATES:.0e} and {MOST_EVALUATIONS:.0e} can be run"
+            )
+
+    def _check_roles(self, arms: Mapping[str, PlannedArm]) -> None:
+        """Controls and comparisons that could not say anything are errors, not results."""
+        control = self.control
+        against, again = arms[control.against], arms[control.aa]
+        same_run = replace(again.recipe, run=against.recipe.run) == against.recipe
+        if not same_run or again.recipe.run.replica == against.recipe.run.replica:
+            raise InputError(
+                f"the A/A control {control.aa!r} must be {control.against!r} with nothing changed "
+                'but the data order: override = { "run.replica" = 1 }'
+            )
+        for name in control.positive:
+            if shared_epochs(against, arms[name]) == _epochs(against):
+                raise InputError(
+                    f"the positive control {name!r} is the same run as {control.against!r}: "
+                    "change what it must be told apart by"
+                )
+        for arm in arms.values():
+            if _epochs(arm) != _epochs(against):
+                raise InputError(
+                    f"arm {arm.name!r} lasts {_epochs(arm):g} epochs and {control.against!r} "
+                    f"{_epochs(against):g}: arms are compared at equal epochs"
+                )
+        for p in self.predictions:
+            for first, second in pairwise(p.arms):
+                if shared_epochs(arms[first], arms[second]) == _epochs(arms[first]):
+                    raise InputError(
+                        f"prediction {p.name!r}: {first!r} and {second!r} are one run to the "
+                        "end, so there is nothing to compare; change an arm"
+                    )
 
     def fraction_of_protocol(self, train_size: int) -> float:
         """Training examples seen per arm, over those of the published protocol."""
@@ -160,10 +211,28 @@ class Experiment:
         return replace(recipe, schedule=found.schedule)
 
 
+def _epochs(arm: PlannedArm) -> float:
+    return float(arm.plan.rows[-1].end_examples / (arm.plan.train_size or 1))
+
+
+def shared_epochs(a: PlannedArm, b: PlannedArm) -> float:
+    """Epochs over which two arms are one run: equal first phases and equal everything else."""
+    if replace(a.recipe, schedule=b.recipe.schedule) != b.recipe:
+        return 0.0
+    shared = 0.0
+    for row_a, row_b in zip(a.plan.rows, b.plan.rows, strict=False):
+        if row_a != row_b:
+            break
+        shared = float(row_a.end_examples / (a.plan.train_size or 1))
+    return shared
+
+
 def _override(document: dict[str, Any], key: str, value: Any) -> None:
     section, dot, name = key.partition(".")
     if not dot or not name:
         raise InputError(f"override {key!r}: write section.key, such as phase.batch_size")
+    if section not in OVERRIDABLE:
+        raise unknown_name("section in override", section, OVERRIDABLE)
     if section == "phase":
         for phase in document.get("phase", []):
             phase[name] = value
@@ -194,7 +263,7 @@ def find_experiment(name: str, dataset: str | None = None) -> Experiment:
     known = built_in()
     if name not in known:
         raise unknown_name("experiment", name, known)
-    dataset = dataset or "digits"
+    dataset = "digits" if dataset is None else dataset
     if dataset not in known[name]:
         raise unknown_name(f"data set of {name}", dataset, known[name])
     folder = resources.files("noisescale.catalogue") / "experiments"
@@ -255,7 +324,7 @@ def _listed(document: Mapping[str, Any], key: str) -> list[tuple[int, Any]]:
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise InputError(f"{name}={value!r}: it must be text")
+        raise InputError(f"{name}={shown(value)}: it must be text")
     return value
 
 
@@ -279,14 +348,14 @@ def _block(kind: type[Any], block: object, where: str) -> Any:
             fits, what = isinstance(value, Mapping), "a table"
         elif "float" in wanted:
             fits = isinstance(value, int | float) and not isinstance(value, bool)
-            what = "a number"
+            fits, what = fits and abs(value) <= 1e100, "a finite number"
         elif "int" in wanted:
             fits = isinstance(value, int) and not isinstance(value, bool)
             what = "a whole number"
         else:
             fits, what = isinstance(value, str), "text"
         if not fits:
-            raise InputError(f"{where}: {key}={value!r} must be {what}")
+            raise InputError(f"{where}: {key}={shown(value)} must be {what}")
         values[key] = value
     try:
         return kind(**values)
@@ -297,6 +366,21 @@ def _block(kind: type[Any], block: object, where: str) -> Any:
 
 def _check(experiment: Experiment) -> None:
     names = [arm.name for arm in experiment.arms]
+    for name in (experiment.name, *names):
+        if not NAME.fullmatch(name):
+            raise InputError(
+                f"name {shown(name)}: use up to 64 letters, digits, '.', '_' or '-', as in a "
+                "file name"
+            )
+    for arm in experiment.arms:
+        options = {
+            "target_batch_size": arm.target_batch_size is not None,
+            "max_batch_size": arm.max_batch_size is not None,
+            "granularity": arm.granularity != 1,
+        }
+        given = [name for name, is_given in options.items() if is_given]
+        if arm.route is None and given:
+            raise InputError(f"arm {arm.name!r}: {given[0]} belongs to a route; give one")
     for listed, what in ((names, "arm"), ([p.name for p in experiment.predictions], "prediction")):
         twice = {name for name in listed if listed.count(name) > 1}
         if twice:
@@ -309,6 +393,11 @@ def _check(experiment: Experiment) -> None:
             raise unknown_name("arm in [control]", name, names)
     if experiment.gate.metric not in METRICS:
         raise unknown_name("metric in [gate]", experiment.gate.metric, METRICS)
+    if not experiment.gate.below > 0:
+        raise InputError(f"gate.below={experiment.gate.below:g}: it must be above 0")
+    roles = (control.against, *control.positive, control.aa)
+    if len(set(roles)) < len(roles):
+        raise InputError(f"[control] names an arm in two roles: {', '.join(roles)}")
     for number in (experiment.protocol.train_size, experiment.protocol.epochs):
         if not number > 0:
             raise InputError(f"[protocol] {number!r}: sizes and epochs must be above 0")

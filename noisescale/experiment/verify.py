@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from noisescale.analysis.schedule import shown
 from noisescale.errors import InputError
 from noisescale.experiment.conclusion import SeedCurves, conclude
 from noisescale.experiment.report import markdown_report
@@ -18,6 +19,14 @@ from noisescale.experiment.specification import Experiment, PlannedArm
 from noisescale.record import Record, finite, write_text
 
 SCHEMA = "noisescale.verify/1"
+FILES = (
+    "results.json",
+    "experiment.toml",
+    "report.md",
+    "curves.png",
+    "schedules.png",
+    "distance.png",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +53,21 @@ def verify(
         data_dir: where data sets that are not embedded lie.
         seeds: how many seeds (0 … seeds−1); by default what the base recipe says.
         report: hears (what is running, updates just done).
-        total: hears once how many updates a full run takes.
+        total: hears once how many updates are left to do.
 
     Raises:
         InputError: bad data, or an `out` that holds another experiment; before any training.
     """
-    from noisescale.experiment.execution import curves_of, distances_of, execute, work_of
+    from noisescale.experiment.execution import curves_of, distances_of, execute
     from noisescale.training.data import load_dataset
 
     seeds = experiment.base.run.seeds if seeds is None else seeds
     if seeds < 1:
         raise InputError(f"seeds={seeds}: it must be at least 1")
-    data_configs = {arm_data for arm_data in _data_of(experiment)}
-    if len(data_configs) > 1:
-        raise InputError("arms differ in [data]: the arms of an experiment share one data set")
     dataset = load_dataset(experiment.base.data, data_dir)
     arms = experiment.planned(dataset.train_size)
     _claim(out, experiment)
-    total(seeds * work_of(arms))
-    records = execute(arms, dataset, range(seeds), out / "runs", report)
+    records = execute(arms, dataset, range(seeds), out / "runs", report, total)
     curves = {name: [curves_of(record) for record in listed] for name, listed in records.items()}
     results = {
         "schema": SCHEMA,
@@ -83,7 +88,9 @@ def verify(
             _arm_entry(experiment, arm, curves[arm.name], records[arm.name], distances_of)
             for arm in arms
         ],
-        **_rounded(conclude(experiment, dataset.train_size, curves)),
+        **_rounded(
+            conclude(experiment, dataset.train_size, len(dataset.evaluation_labels), curves)
+        ),
     }
     return Verified(results, write_report(results, experiment, out))
 
@@ -93,7 +100,7 @@ def write_report(results: dict[str, Any], experiment: Experiment, out: Path) -> 
     from noisescale.plots import save, verify_figures
 
     planned = experiment.planned(results["data"]["train_size"])
-    files = [out / name for name in ("results.json", "experiment.toml", "report.md")]
+    files = [out / name for name in FILES[:3]]
     write_text(files[0], json_text(results))
     write_text(files[1], experiment.text)
     write_text(files[2], markdown_report(results))
@@ -121,34 +128,29 @@ def conclusions_of(experiment: Experiment, results: dict[str, Any]) -> dict[str,
     """What `conclude` says of a results.json, rounded as it is there."""
     if experiment.sha256 != results["experiment_sha256"]:
         raise InputError("results.json belongs to another version of the experiment file")
-    size = results["data"]["train_size"]
-    return dict(_rounded(conclude(experiment, size, curves_from(results))))
-
-
-def _data_of(experiment: Experiment) -> Sequence[str]:
-    return [
-        repr({**dict(experiment.base_document.get("data", {})), **changed})
-        for changed in (
-            {k: v for k, v in arm.override.items() if k.startswith("data.")}
-            for arm in experiment.arms
-        )
-    ]
+    data = results["data"]
+    sizes = (data["train_size"], data["evaluation_size"])
+    return dict(_rounded(conclude(experiment, *sizes, curves_from(results))))
 
 
 def _claim(out: Path, experiment: Experiment) -> None:
-    """Make `out` if need be; refuse one that cannot be written or holds another experiment."""
+    """Make `out` if need be; refuse one that cannot be written or holds something else."""
     former = out / "experiment.toml"
-    if former.exists() and former.read_text("utf-8") != experiment.text:
-        raise InputError(
-            f"{str(out)!r} holds the results of another experiment file: choose another --out"
-        )
     try:
+        if former.exists() and former.read_bytes() != experiment.text.encode():
+            raise InputError(
+                f"{str(out)!r} holds the results of another experiment file: choose another --out"
+            )
         out.mkdir(parents=True, exist_ok=True)
+        (out / "runs").mkdir(exist_ok=True)
+        for name in FILES:
+            if (out / name).is_dir():
+                raise InputError(f"{str(out / name)!r} is a folder: choose another --out")
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
         raise InputError(
-            f"cannot write to {str(out)!r} ({error.strerror}): choose another --out"
+            f"cannot write to {shown(str(out))} ({error.strerror}): choose another --out"
         ) from None
     write_text(former, experiment.text)
     # Drafts of a run that was killed while it was being written.

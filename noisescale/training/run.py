@@ -66,9 +66,11 @@ def stops_of(plan: Plan, number: int, evaluate_every: float) -> list[Stop]:
     grid = [k * evaluate_every for k in range(first, last + 1)]
     epochs = sorted({e for e in grid if start < e < end} | {end})
     stops = [Stop(min(plan.update_at(e), row.start_update + row.updates), e) for e in epochs]
+    evaluated = {stop.update for stop in stops}
     decades = np.arange(0, 12 * DISTANCES_PER_DECADE) / DISTANCES_PER_DECADE
     for update in np.unique(np.rint(10.0**decades).astype(np.int64)):
-        if row.start_update < update <= row.start_update + row.updates:
+        inside = row.start_update < update <= row.start_update + row.updates
+        if inside and update not in evaluated:
             stops.append(Stop(int(update), None))
     return sorted(stops, key=lambda s: (s.update, s.epoch is None, s.epoch or 0.0))
 
@@ -124,11 +126,11 @@ class Trainer:
         size = self._dataset.train_size
         stream = DataStream(progress.seed, progress.replica, size)
         rows = list(progress.rows)
-        end = row.start_update + row.updates
-        for stop in [*stops, Stop(end, None)]:
-            while progress.update < stop.update:
+        for stop in [*stops, None]:
+            goal = row.start_update + row.updates if stop is None else stop.update
+            while progress.update < goal:
                 most = self._driver.stretch_updates(row.batch_size)
-                number = min(stop.update - progress.update, most)
+                number = min(goal - progress.update, most)
                 examples = number * row.batch_size
                 state = self._driver.advance(
                     progress.state,
@@ -143,7 +145,7 @@ class Trainer:
                     examples=progress.examples + examples,
                 )
                 report(number)
-            if stop in stops:
+            if stop is not None:
                 measured = self._measured(progress, stop, row)
                 rows.append(measured)
                 loss = measured["train_loss"]

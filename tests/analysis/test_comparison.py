@@ -40,7 +40,9 @@ def rates(true, *, points=4, margin=1.0, seeds=6, repeats=1500, paired=False, rh
         common = np.sqrt(rho) * rng.normal(size=(seeds, 1))
         a = common + np.sqrt(1 - rho) * rng.normal(size=(seeds, points))
         b = true + common + np.sqrt(1 - rho) * rng.normal(size=(seeds, points))
-        verdict = judge_same(a / 3, true + (b - true) / 3, margin=margin, paired=paired).verdict
+        verdict = judge_same(
+            a / 3, true + (b - true) / 3, margin=margin, paired=paired, plan=False
+        ).verdict
         counts[verdict] += 1
     return counts["supported"] / repeats, counts["contradicted"] / repeats
 
@@ -77,8 +79,30 @@ def test_seeds_needed_give_the_planned_power():
     hits = 0
     for _ in range(1000):
         a, b = rng.normal(0, spread, needed), rng.normal(truth, spread, needed)
-        hits += judge_worse(a, b, paired=False).verdict == "supported"
-    assert hits / 1000 == pytest.approx(0.8, abs=0.02 + 3 * np.sqrt(0.16 / 1000))
+        hits += judge_worse(a, b, paired=False, plan=False).verdict == "supported"
+    # 3 standard errors of 1,000 trials, and as much for the 1,000 draws of the plan.
+    assert hits / 1000 == pytest.approx(0.8, abs=2 * 3 * np.sqrt(0.16 / 1000))
+
+
+@pytest.mark.parametrize(("truth", "margin"), [(0.0, 0.3), (0.1, 0.3), (0.5, 0.3)])
+def test_seeds_needed_of_a_whole_curve(truth, margin):
+    """Seven points whose noise is correlated over seeds, near zero and on both sides of δ."""
+    rng = np.random.default_rng(8)
+
+    def curves(n):
+        return 0.4 * (rng.normal(size=(n, 1)) + rng.normal(size=(n, 7)))
+
+    pilot = judge_same(curves(400), truth + curves(400), margin=margin, paired=True)
+    needed = pilot.seeds_needed
+    assert needed is not None
+    decided = 0
+    for _ in range(600):
+        one = judge_same(
+            curves(needed), truth + curves(needed), margin=margin, paired=True, plan=False
+        )
+        decided += one.verdict != "undecided"
+    # The pilot's own error in effect (.04) and spread moves the power; half or all is excluded.
+    assert 0.68 <= decided / 600 <= 0.92
 
 
 def test_pairing_helps_where_seeds_correlate():
@@ -106,14 +130,57 @@ def test_worse():
     assert judge_worse(a, a + 0.5 + rng.normal(0, 0.1, 10), paired=False).verdict == "supported"
     better = judge_worse(a, a - 0.5 + rng.normal(0, 0.1, 10), margin=0.1, paired=False)
     assert better.verdict == "contradicted"
-    equal = judge_worse(a, rng.normal(1.0, 0.1, 10), margin=0.5, paired=False)
-    assert equal.verdict == "contradicted"  # a difference of the margin is excluded
+    # Real, but too small to count: the claim is "worse by more than the margin".
+    little = judge_worse(a, a + 0.1 + rng.normal(0, 0.02, 10), margin=0.5, paired=True)
+    assert little.verdict == "contradicted"
+    assert little.interval[0] > 0
+
+
+def test_worse_errs_at_the_level_on_the_margin():
+    rng = np.random.default_rng(9)
+    counts = {"supported": 0, "contradicted": 0, "undecided": 0}
+    for _ in range(1500):
+        a, b = rng.normal(0, 1, 6), rng.normal(0.4, 1, 6)
+        counts[judge_worse(a, b, margin=0.4, paired=True, plan=False).verdict] += 1
+    for verdict in ("supported", "contradicted"):
+        assert counts[verdict] / 1500 == pytest.approx(0.05, abs=3 * np.sqrt(0.05 * 0.95 / 1500))
+
+
+def test_equal_counts_at_few_seeds_prove_nothing():
+    """An error in steps of one example: three equal counts are no zero spread."""
+    step, repeats = 1 / 360, 2000
+    rng = np.random.default_rng(10)
+    wrong = {0.0: 0, step: 0}
+    for _ in range(repeats):
+        # The true difference, .9 images, lies outside the margin of .85 images.
+        d = np.where(rng.random(3) < 0.7, 0.0, 3.0) * step
+        for resolution in wrong:
+            same = judge_same(
+                np.zeros(3),
+                d,
+                margin=0.85 * step,
+                paired=True,
+                resolution=resolution,
+                plan=False,
+            )
+            wrong[resolution] += same.verdict == "supported"
+    assert wrong[0.0] / repeats > 0.3  # what the floor is for: .7³ of the samples show no spread
+    assert wrong[step] / repeats <= 0.05
 
 
 def test_order():
     rng = np.random.default_rng(7)
     samples = [rng.normal(mean, 0.1, 8) for mean in (0, 1, 2)]
     assert judge_order(samples, paired=False).verdict == "supported"
+    # One pair at p = .04 is not enough among two.
+    rng = np.random.default_rng(11)
+    near = [np.zeros(5), rng.normal(3, 0.1, 5)]
+    p = judge_worse(near[1], near[1] - 0.1 + rng.normal(0, 0.1, 5), paired=True)
+    low = near[1] - 0.1 + (np.array([-1, -0.5, 0, 0.5, 1.1]) * 0.12)
+    single = judge_worse(near[1], low, paired=True)
+    assert 0.025 < single.p_contradicted < 0.05, single
+    assert judge_order([near[0], near[1], low], paired=True).verdict == "undecided"
+    assert p.n == 5
     swapped = judge_order([samples[0], samples[2], samples[1]], paired=False)
     assert swapped.verdict == "contradicted"
     assert swapped.effect == pytest.approx(-1, abs=0.2)

@@ -147,7 +147,9 @@ def test_every_route_keeps_g_exactly_and_time_to_one_per_cent_or_says_so(
             assert new.batch_size % granularity == 0
         assert invariant(e, "noise_scale").kept
         if schedule.phases[0].weight_decay:
-            assert invariant(e, "weight_decay_per_epoch").kept
+            # Coupled decay at equal λ: λ times the SDE time, in every plan.
+            shrinkage, time = (invariant(e, n) for n in ("weight_decay_per_epoch", "sde_time"))
+            assert shrinkage.after / shrinkage.before == pytest.approx(time.after / time.before)
         ratio = e.plan.sde_time / original.sde_time
         assert abs(ratio - 1) <= 0.01 or "sde-time" in codes(e)
         assert e.updates == e.plan.updates
@@ -240,6 +242,70 @@ def test_what_the_rules_break():
     heavy = route(SMITH, "momentum", target_batch_size=3200)
     assert invariant(heavy, "momentum_memory_epochs").after == pytest.approx(16.0)
     assert {"momentum-memory", "momentum-cold-start"} <= codes(heavy)
+
+
+def test_weight_decay_and_diffusion_are_those_of_the_planned_updates():
+    schedule = Schedule([Phase(epochs=4, learning_rate=0.1, batch_size=10, weight_decay=1e-3)])
+    options = {"train_size": 100, "target_batch_size": 60}
+    for partial, updates in (("carry", 7), ("drop", 4), ("keep", 8), ("wrap", 4)):
+        found = route(schedule, "learning-rate", partial=partial, **options)
+        assert found.updates == updates  # of 60; 40 of 10 in the original
+        shrinkage = invariant(found, "weight_decay_per_epoch")
+        assert shrinkage.before == pytest.approx(10 * 0.1 * 1e-3)
+        assert shrinkage.after == pytest.approx(updates / 4 * 0.6 * 1e-3)
+        diffusion = invariant(found, "diffusion_per_epoch")
+        assert diffusion.before == pytest.approx(10 * 0.1**2 / 10)
+        assert diffusion.after == pytest.approx(updates / 4 * 0.6**2 / 60)
+        assert shrinkage.kept == (abs(updates * 0.6 / 4 - 1) <= 0.01)
+
+
+def test_warnings_at_their_thresholds():
+    def one(batch, momentum=0.0, epochs=10, target=None, size=1000):
+        schedule = Schedule(
+            [Phase(epochs=epochs, learning_rate=0.1, batch_size=batch, momentum=momentum)]
+        )
+        return route(schedule, "learning-rate", train_size=size, target_batch_size=target or batch)
+
+    assert "batch-not-small" not in codes(one(10, target=100))  # exactly a tenth of N
+    assert "batch-not-small" in codes(one(10, target=101))
+    # The buffer costs m(1−mⁿ)/(n(1−m)) of n updates: .9 (1 − .9⁵)/(.5) = .737 of five updates.
+    cold = one(10, 0.9, epochs=0.5, target=100)
+    (warning,) = [w for w in cold.warnings if w.code == "momentum-cold-start"]
+    assert "73.7%" in warning.message
+    assert "17.9%" in warning.message  # 50 updates before: .9 (1 − .9⁵⁰)/5
+    # Going down, the share is smaller than the original's: nothing to warn of.
+    assert "momentum-cold-start" not in codes(one(100, 0.9, epochs=0.5, target=10))
+    # Whole updates: 10 in all become 3 of 33.3 — one phase is far off though the sum is not.
+    short = Schedule([Phase(epochs=e, learning_rate=0.1, batch_size=10) for e in (50, 0.1)])
+    uneven = route(short, "learning-rate", train_size=1000, target_batch_size=70)
+    assert abs(uneven.plan.sde_time / short.plan(1000).sde_time - 1) < 0.01
+    assert "sde-time" in codes(uneven)
+    rounded = route(SMITH, "learning-rate", target_batch_size=640, granularity=100)
+    assert "rounded-to-granularity" in codes(rounded)
+    assert "rounded-to-granularity" not in codes(route(SMITH, "grow-batch", granularity=64))
+
+
+def test_the_default_target_is_the_first_drop_from_the_highest_rate():
+    def at(*rates):
+        return Schedule([Phase(epochs=9, learning_rate=r, batch_size=10) for r in rates])
+
+    found = route(at(0.1, 0.4, 0.1), "learning-rate")
+    assert found.schedule.phases[0].batch_size == 40
+    assert route(at(0.4, 0.1), "grow-batch+learning-rate").schedule.phases[0].batch_size == 40
+    with pytest.raises(InputError, match="does not change a batch"):
+        route(at(0.1, 0.099), "learning-rate")
+    # Nearest multiple, half up: 10 × 1.25 = 12.5.
+    assert route(at(0.5, 0.4), "learning-rate").schedule.phases[0].batch_size == 13
+
+
+def test_reasons_and_duplicates():
+    from noisescale.analysis.equivalence import find_routes
+
+    found, left_out = find_routes(SMITH, N, None, (8, None, 1), "carry")
+    assert "momentum" not in [e.name for e in found]
+    assert "cannot shrink below" in left_out["momentum"]
+    twice = equivalents(SMITH, N, routes=["grow-batch", "grow-batch"])
+    assert [e.name for e in twice] == ["grow-batch"]
 
 
 def test_dropped_batches_are_reported():

@@ -87,14 +87,3 @@ def test_heavy_ball_on_a_flat_landscape_diffuses_as_stated():
     expected = scale.diffusion_per_update(rate, batch, m)
     # Relative standard error of a variance is √(2/walkers) = 1 %; k = 4, plus memory 2.5/200.
     assert measured == pytest.approx(expected, rel=4 * 0.01 + 0.0225)
-
-
-def test_weight_decay_shrinks_a_flat_direction_as_stated():
-    rate, batch, m, decay, updates = 0.01, 10, 0.9, 1e-3, 5000
-    w, v = 1.0, 0.0
-    for _ in range(updates):
-        v = m * v + decay * w
-        w = w - rate * v
-    examples = updates * batch
-    expected = scale.weight_decay_per_example(rate, batch, m, decay) * examples
-    assert -np.log(w) == pytest.approx(expected, rel=0.005)

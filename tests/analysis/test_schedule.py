@@ -62,6 +62,34 @@ def test_drop_and_keep_equal_a_walk_over_the_batches(listed, train_size):
         )
 
 
+mixed = st.lists(
+    st.one_of(
+        st.tuples(st.just("epochs"), st.integers(1, 60), st.integers(1, 30)),  # tenths of epochs
+        st.tuples(st.just("examples"), st.integers(1, 200), st.integers(1, 30)),
+        st.tuples(st.just("updates"), st.integers(1, 20), st.integers(1, 30)),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=400)
+@given(mixed, st.integers(30, 77), st.booleans())
+def test_drop_and_keep_of_mixed_durations_equal_a_walk(listed, train_size, keep):
+    phases, walked = [], []
+    for unit, amount, batch in listed:
+        if unit == "epochs":
+            phases.append(phase(epochs=amount / 10, batch_size=batch))
+            walked.append(("examples", Fraction(amount, 10) * train_size, batch))
+        else:
+            phases.append(phase(epochs=None, batch_size=batch, **{unit: amount}))
+            walked.append((unit, Fraction(amount), batch))
+    expected = naive.walk(walked, train_size, keep)
+    if sum(expected):
+        plan = Schedule(phases).plan(train_size, "keep" if keep else "drop")
+        assert [row.updates for row in plan.rows] == expected
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 999), st.integers(1, 64)), min_size=1, max_size=6),
     st.integers(64, 3000),
@@ -92,6 +120,11 @@ def test_a_tie_rounds_up_even_where_floats_would_not():
 def test_wrap_counts_whole_batches_as_an_epoch():
     plan = Schedule([phase(epochs=3, batch_size=30)]).plan(100, "wrap")
     assert (plan.updates, plan.examples) == (9, 270)
+    same = Schedule([phase(epochs=None, examples=300, batch_size=30)]).plan(100, "wrap")
+    assert same.updates == 9
+    # The sum is rounded, not each phase: 1.5 + 1.5 updates.
+    halves = Schedule([phase(epochs=0.5, batch_size=30), phase(epochs=0.5, batch_size=30)])
+    assert [row.updates for row in halves.plan(100, "wrap").rows] == [2, 1]
 
 
 @pytest.mark.parametrize("partial", ["carry", "drop", "keep", "wrap"])

@@ -155,6 +155,13 @@ BASE = "equivalent --epochs 10 --batch-size 8 --learning-rate 0.1".split()
         ([*BASE, "--train-size", "99", "--plot", "x.gif"], "end the name in .png"),
         ([*BASE, "--train-size", "99", "--plot", "no/such/x.png"], "no folder"),
         ([*BASE, "--plot", "x.png"], "give --train-size"),
+        ([*BASE, "--partial", ""], "partial-batch policy"),
+        ([*BASE, "--train-size", "99", "--plot", ""], "end the name in .png"),
+        ([*BASE, "--train-size", "99", "--plot", "/proc/x.png"], "cannot write '/proc/x.png'"),
+        ([*BASE, "--learning-rate", "1e308"], "1e-100 … 1e100"),
+        ([*BASE, "--epochs", "1e308"], "1e-100 … 1e100"),
+        ([*BASE, "--milestones", "5", "--decay-factor", "1e-300"], "1e-100 … 1e100"),
+        ([*BASE, "--batch-size", "9" * 400], "batch_size=9"),
         (["equivalent", "none.toml"], "no file 'none.toml'"),
         (["equivalent", "."], "cannot read"),
         ([*BASE, "recipe.toml"], "one or the other"),
@@ -179,6 +186,12 @@ def test_bad_input(capsys, tmp_path, monkeypatch, arguments, message):
         (RECIPE.replace("50000", "0"), "train_size=0"),
         (RECIPE.replace("50000", '"many"'), "train_size='many'"),
         ("partial = 'dorp'\n" + RECIPE, "did you mean 'drop'"),
+        ("optimizer = {name = 'adam'}\n" + RECIPE, "unknown optimizer 'adam'"),
+        (RECIPE.replace("50000", "9" * 400), "train_size=9"),
+        (RECIPE.replace("50000", "9" * 5000), "not valid TOML"),
+        (RECIPE.replace("0.1", "9" * 400), "learning_rate=9"),
+        (RECIPE.replace("momentum = 0.9", "weight_decay = 1e308", 1), "weight_decay=1e+308"),
+        ("a = " + "[" * 5000, "nested too deeply"),
         (RECIPE.replace("batch_size = 128", "batch_size = [128]"), "batch_size=[128]"),
         (RECIPE.replace("learning_rate = 0.1", "learning_rate = {start=1}"), "learning_rate={"),
     ],
@@ -221,9 +234,27 @@ def test_as_a_program(tmp_path):
 
 def test_a_reader_that_leaves(tmp_path):
     """`noisescale … | head -1`: no traceback."""
-    command = f"{sys.executable} -m noisescale {' '.join(SMITH)} --json | head -c 1"
-    done = subprocess.run(
-        command, shell=True, capture_output=True, text=True, executable="/bin/bash"
-    )
-    assert done.stdout == "{"
-    assert "Traceback" not in done.stderr
+    for option, first in (("--json", "{"), ("", "S")):
+        command = f"{sys.executable} -m noisescale {' '.join(SMITH)} {option} | head -c 1; "
+        command += "exit ${PIPESTATUS[0]}"
+        done = subprocess.run(
+            command, shell=True, capture_output=True, text=True, executable="/bin/bash"
+        )
+        assert (done.stdout, done.stderr, done.returncode) == (first, "", 0)
+
+
+def test_a_route_that_cannot_apply_says_why(capsys):
+    arguments = [*SMITH, "--to-batch", "8"]
+    assert main(arguments) == 0
+    assert "momentum cannot apply" in capsys.readouterr().out
+    (left_out,) = document(capsys, *arguments)["left_out"]
+    assert left_out["name"] == "momentum" and "cannot shrink" in left_out["reason"]
+
+
+@pytest.mark.parametrize("columns", ["60", "160"])
+def test_numbers_and_names_are_whole_at_any_width(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(SMITH) == 0
+    printed = capsys.readouterr().out
+    for whole in ("grow-batch", "learning-rate", "momentum", "78,125", "29,141"):
+        assert whole in printed

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,8 +152,14 @@ def test_finished_runs_are_kept_and_seeds_added_cost_only_themselves(tiny, capsy
 def test_a_damaged_run_is_trained_again(tiny, capsys):
     path, out = tiny
     good = results(out)
-    rows = out / "runs" / "batch-only" / "seed-0001" / "rows.jsonl"
-    rows.write_text(rows.read_text()[:-30])
+    folder = out / "runs" / "batch-only"
+    text = (folder / "seed-0001" / "rows.jsonl").read_text()
+    lines = text.splitlines(keepends=True)
+    (folder / "seed-0000" / "rows.jsonl").write_text("3\n")
+    (folder / "seed-0001" / "rows.jsonl").write_text("".join(lines[:3]))
+    (folder / "seed-0002" / "rows.jsonl").write_text("")
+    again = out / "runs" / "baseline-again" / "seed-0000"
+    (again / "recipe.json").write_text("[]")
     assert main(["verify", str(path), "--out", str(out)]) == 0
     assert results(out)["arms"] == good["arms"]
     capsys.readouterr()
@@ -165,6 +172,42 @@ def test_another_experiment_is_not_overwritten(tiny, capsys, tmp_path):
     kept = (out / "results.json").read_bytes()
     fails(capsys, ["verify", str(other), "--out", str(out)], "choose another --out")
     assert (out / "results.json").read_bytes() == kept
+
+
+def test_an_out_that_holds_something_else(tiny, capsys, tmp_path):
+    path, _ = tiny
+    (tmp_path / "a").write_text("a file")
+    fails(capsys, ["verify", str(path), "--out", str(tmp_path / "a")], "choose another --out")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "experiment.toml").write_bytes(b"\xff")
+    fails(capsys, ["verify", str(path), "--out", str(tmp_path / "b")], "another experiment")
+    (tmp_path / "c" / "results.json").mkdir(parents=True)
+    fails(capsys, ["verify", str(path), "--out", str(tmp_path / "c")], "is a folder")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "runs").write_text("a file")
+    fails(capsys, ["verify", str(path), "--out", str(tmp_path / "d")], "choose another --out")
+
+
+def test_a_dead_experiment_is_void(tiny, capsys, tmp_path):
+    path, out = tiny
+    dead = tmp_path / "dead.toml"
+    dead.write_text(path.read_text().replace("below = 0.8", "below = 0.0001"))
+    shutil.copytree(out / "runs", tmp_path / "out" / "runs")
+    assert main(["verify", str(dead), "--out", str(tmp_path / "out")]) == 0
+    assert "void" in capsys.readouterr().out
+    document = results(tmp_path / "out")
+    assert not document["informative"] and not document["gate"]["passed"]
+    assert {p["verdict"] for p in document["predictions"]} == {"undecided"}
+    assert "NOT informative" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_text_of_the_file_is_not_markup(tiny, capsys, tmp_path):
+    path, _ = tiny
+    odd = tmp_path / "odd.toml"
+    text = path.read_text().replace('title = "', 'title = "[/bold] ')
+    odd.write_text(text.replace('statement = "', 'statement = "[/x] '))
+    assert main(["verify", str(odd), "--dry-run"]) == 0
+    assert "[/x] " in capsys.readouterr().out
 
 
 def test_dry_run(tiny, capsys, tmp_path, monkeypatch):
@@ -190,6 +233,8 @@ def test_dry_run(tiny, capsys, tmp_path, monkeypatch):
         (["increase-batch-size", "--dataset", "mnist"], "--data-dir"),
         (["increase-batch-size", "--dataset", "mnist", "--data-dir", "no"], "no folder"),
         (["increase-batch-size", "--out", "/proc/none"], "cannot write"),
+        (["increase-batch-size", "--out", 300 * "x"], "cannot write"),
+        (["increase-batch-size", "--dataset", ""], "unknown data set"),
         (["increase-batch-size", "--sedes", "3"], "unrecognized arguments"),
         ([], "EXPERIMENT"),
     ],

@@ -1,15 +1,18 @@
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from noisescale import InputError
 from noisescale.experiment import conclude
-from noisescale.experiment.conclusion import compared_epochs, shared_epochs
+from noisescale.experiment.conclusion import compared_epochs
+from noisescale.experiment.specification import shared_epochs
 from tests.experiment.worlds import CONTROLS_TOLD, EXPERIMENT, SIZE, world
 
 
 def judged(results):
-    conclusion = conclude(EXPERIMENT, SIZE, results)
+    conclusion = conclude(EXPERIMENT, SIZE, 360, results)
     json.dumps(conclusion, allow_nan=False)
     return conclusion, {p["name"]: p for p in conclusion["predictions"]}
 
@@ -106,7 +109,77 @@ def test_missing_arm():
     results = world(shifts=CONTROLS_TOLD)
     del results["baseline-again"]
     with pytest.raises(InputError, match="baseline-again"):
-        conclude(EXPERIMENT, SIZE, results)
+        conclude(EXPERIMENT, SIZE, 360, results)
+
+
+def edited(results, arm, seed, **changes):
+    """The results with columns or fields of one seed of an arm changed."""
+    listed = list(results[arm])
+    curves = {**listed[seed].curves, **changes.pop("curves", {})}
+    listed[seed] = replace(listed[seed], curves=curves, **changes)
+    return {**results, arm: listed}
+
+
+def test_seeds_are_matched():
+    results = world(shifts=CONTROLS_TOLD)
+    results["increase-momentum"] = results["increase-momentum"][::-1]
+    with pytest.raises(InputError, match="different seeds"):
+        judged(results)
+
+
+def test_arms_must_agree_while_they_are_one_run():
+    results = world(shifts=CONTROLS_TOLD)
+    loss = list(results["increase-batch-size"][2].curves["train_loss"])
+    loss[20] *= 1.001
+    changed = edited(results, "increase-batch-size", 2, curves={"train_loss": loss})
+    with pytest.raises(InputError, match=r"seed 2 .* differ before epoch 20"):
+        judged(changed)
+    loss[20] /= 1.001
+    loss[21] *= 1.001  # from where they part, they may differ
+    judged(edited(results, "increase-batch-size", 2, curves={"train_loss": loss}))
+
+
+def test_a_missing_value_is_no_zero():
+    results = world(shifts=CONTROLS_TOLD)
+    loss = list(results["increase-momentum"][1].curves["train_loss"])
+    loss[4] = None
+    with pytest.raises(InputError, match="seed 1 has no train_loss at epoch 4"):
+        judged(edited(results, "increase-momentum", 1, curves={"train_loss": loss}))
+
+
+def test_the_gate_is_a_bound_on_every_seed():
+    results = world(shifts=CONTROLS_TOLD)
+    for final, passes in ((0.0999, True), (0.1, False)):
+        errors = [0.9] * 50 + [final]
+        one = edited(results, "batch-only", 3, curves={"evaluation_error": errors})
+        conclusion, _ = judged(one)
+        assert conclusion["gate"]["passed"] is passes
+        assert conclusion["gate"]["worst"] == final
+
+
+def test_a_failed_control_vetoes_the_refutation_of_worse_but_not_its_support():
+    options = {"shifts": CONTROLS_TOLD, "error_noise": 0.0005, "seeds": 20}
+    _, by_name = judged(world(**options))
+    assert by_name["momentum-worse-error"]["verdict"] == "undecided"
+    assert "no power" in by_name["momentum-worse-error"]["reason"]
+    told = {"batch-only": 0.02, "not-decayed": -0.02}
+    _, by_name = judged(world(**options, error_shifts=told))
+    assert by_name["momentum-worse-error"]["verdict"] == "contradicted"
+    assert by_name["momentum-worse-error"]["informative"]
+
+
+def test_noise_shared_by_seeds_is_no_noise_between_arms():
+    """Equal worlds but for a spread over seeds that all arms of a seed share."""
+    results = world(shifts=CONTROLS_TOLD)
+    rng = np.random.default_rng(0)
+    factors = np.exp(rng.normal(0, 0.5, 8))
+    for name in list(results):
+        for seed in range(8):
+            loss = list(np.array(results[name][seed].curves["train_loss"]) * factors[seed])
+            results = edited(results, name, seed, curves={"train_loss": loss})
+    _, by_name = judged(results)
+    assert by_name["learning-rate-same-loss"]["verdict"] == "supported"
+    assert by_name["learning-rate-same-loss"]["correlation"] > 0.9
 
 
 def test_where_arms_part():

@@ -52,7 +52,7 @@ def test_fraction_of_protocol():
         (changed('kind = "same"', 'kind = "sam"'), "did you mean 'same'"),
         (changed('metric = "train_loss"', 'metric = "loss"'), "unknown metric 'loss'"),
         (changed("margin = 0.2", "margin = 0"), "margin=0"),
-        (changed("margin = 0.2", 'margin = "wide"'), "must be a number"),
+        (changed("margin = 0.2", 'margin = "wide"'), "must be a finite number"),
         (changed('"increase-batch-size"]', '"increase-batch-sise"]'), "did you mean"),
         (changed('aa = "baseline-again"', 'aa = "nobody"'), "unknown arm in"),
         (changed('name = "batch-only"', 'name = "baseline"'), "named twice"),
@@ -63,9 +63,25 @@ def test_fraction_of_protocol():
         (changed('name = "digits"', 'name = "digit"'), "did you mean 'digits'"),
         (changed("seeds = 20", "sedes = 20"), "did you mean 'seeds'"),
         (changed("below = 0.1", ""), "missing"),
-        (changed('controls = ["not-decayed"]', 'controls = ["baseline"]'), "positive control"),
+        (changed('controls = ["batch-only"]', 'controls = ["baseline"]'), "positive control"),
         (changed('positive = ["batch-only", "not-decayed"]', "positive = []"), "positive is empty"),
         (changed('kind = "worse"', 'kind = "worse"\nat = "curve"'), "final values"),
+        (changed("margin = 0.2", "margin = nan"), "margin=nan must be a finite number"),
+        (changed("below = 0.1", "below = inf"), "below=inf must be a finite number"),
+        (changed("below = 0.1", "below = 0"), r"gate\.below=0"),
+        (changed("epochs = 250", "epochs = inf"), "epochs=inf must be a finite number"),
+        (changed('aa = "baseline-again"', 'aa = "baseline"'), "in two roles"),
+        (changed('positive = ["batch-only"', 'positive = ["baseline"'), "in two roles"),
+        (changed('aa = "baseline-again"', 'aa = "batch-only"'), "in two roles"),
+        (TEXT.replace('"batch-only"', '"../../pwn"'), "as in a file name"),
+        (changed('name = "increase-batch-size"', 'name = "a/b"'), "as in a file name"),
+        (TEXT.replace('"batch-only"', '"' + 65 * "a" + '"'), "as in a file name"),
+        (changed('route = "grow-batch"', "granularity = 8"), "granularity belongs to a route"),
+        (changed("width = 64", "width = 1000000000000"), "model.width=1000000000000"),
+        (changed("learning_rate = 0.005", "learning_rate = 1e308"), "1e-100"),
+        (changed("learning_rate = 0.005", "learning_rate = " + 400 * "9"), "learning_rate"),
+        (changed("train_size = 1437", "train_size = " + 5000 * "9"), "not valid TOML"),
+        ("a = " + 5000 * "[", "nested too deeply|not valid TOML"),
     ],
 )
 def test_refuses(text, message):
@@ -81,6 +97,26 @@ def test_refuses_when_planned():
         find_experiment("increase-batch-size").planned(100)
     text = changed('"phase.batch_size" = 40', '"batch_size" = 40')
     with pytest.raises(InputError, match="write section"):
+        parse_experiment(text, "x").planned(1437)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (changed('"run.replica" = 1', '"run.replica" = 0'), "A/A control"),
+        (changed('"run.replica" = 1', '"phase.momentum" = 0.5'), "A/A control"),
+        (changed('"phase.batch_size" = 40', '"phase.batch_size" = 8'), "is the same run as"),
+        (changed('route = "grow-batch"', ""), "are one run to the end"),
+        (changed('"phase.batch_size" = 40', '"run.evaluate_every" = 2.0'), "evaluate_every"),
+        (changed('"phase.batch_size" = 40', '"data.subset" = 9'), r"it changes \[data\]"),
+        (changed('"phase.batch_size" = 40', '"phase.epochs" = 9'), "lasts 36 epochs"),
+        (changed('"phase.batch_size" = 40', '"phase.epochs" = 1e50'), "at most 1e"),
+        (changed('"phase.batch_size" = 40', '"train_size.x" = 5'), "unknown section"),
+        (changed('"phase.batch_size" = 40', '"phase.colour" = 5'), "unknown key 'colour'"),
+    ],
+)
+def test_refuses_what_could_say_nothing(text, message):
+    with pytest.raises(InputError, match=message):
         parse_experiment(text, "x").planned(1437)
 
 

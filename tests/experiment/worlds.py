@@ -3,7 +3,8 @@
 import numpy as np
 
 from noisescale.experiment import find_experiment
-from noisescale.experiment.conclusion import SeedCurves, shared_epochs
+from noisescale.experiment.conclusion import SeedCurves
+from noisescale.experiment.specification import shared_epochs
 
 EXPERIMENT = find_experiment("increase-batch-size")
 SIZE = 1437
