@@ -157,6 +157,18 @@ def test_the_gate_is_a_bound_on_every_seed():
         assert conclusion["gate"]["worst"] == final
 
 
+def test_a_verdict_survives_holm_or_is_none():
+    held_back = 0
+    for seed in range(12):
+        shifted = {"increase-momentum": 0.0035}  # a margin and a half: p near the level
+        _, by_name = judged(world(shifts=CONTROLS_TOLD, error_shifts=shifted, rng_seed=seed))
+        for p in by_name.values():
+            if p["verdict"] != "undecided":
+                assert p["p_adjusted"] <= p["level"]
+            held_back += "Holm" in p["reason"]
+    assert held_back > 0
+
+
 def test_a_failed_control_vetoes_the_refutation_of_worse_but_not_its_support():
     options = {"shifts": CONTROLS_TOLD, "error_noise": 0.0005, "seeds": 20}
     _, by_name = judged(world(**options))
