@@ -157,21 +157,27 @@ def read_text(path: str | Path) -> str:
 
 
 def schedule_from(document: Mapping[str, Any]) -> tuple[Schedule, int | None, str]:
-    """(schedule, train_size, partial) from the first two blocks of a recipe."""
+    """(schedule, train_size, partial) from the first two blocks of a recipe.
+
+    optimizer.weight_decay, if given, is the weight decay of phases that state none.
+    """
     known = ["train_size", "partial", "phase", *_SECTIONS]
     for key in document:
         if key not in known:
             raise unknown_name("key", key, known)
-    optimizer = document.get("optimizer")
-    if isinstance(optimizer, Mapping) and optimizer.get("name", "sgd") != "sgd":
+    optimizer = document.get("optimizer", {})
+    optimizer = optimizer if isinstance(optimizer, Mapping) else {}
+    if optimizer.get("name", "sgd") != "sgd":
         raise unknown_name("optimizer", optimizer["name"], ["sgd"])
+    defaults = {k: v for k, v in optimizer.items() if k == "weight_decay"}
     blocks = document.get("phase")
     if not isinstance(blocks, list) or not blocks:
         raise InputError("the recipe has no [[phase]] block: add at least one")
     phases = []
     for number, block in enumerate(blocks, 1):
         try:
-            phases.append(_from_mapping(Phase, block, "key"))
+            whole = {**defaults, **block} if isinstance(block, Mapping) else block
+            phases.append(_from_mapping(Phase, whole, "key"))
         except InputError as error:
             raise InputError(f"phase {number}: {error}") from None
     train_size = document.get("train_size")
@@ -187,8 +193,11 @@ def recipe_from(document: Mapping[str, Any]) -> Recipe:
     schedule, train_size, partial = schedule_from(document)
     sections = {}
     for name, kind in _SECTIONS.items():
+        block = document.get(name, {})
+        if name == "optimizer" and isinstance(block, Mapping):
+            block = {k: v for k, v in block.items() if k != "weight_decay"}  # in the phases
         try:
-            sections[name] = _from_mapping(kind, document.get(name, {}), "key")
+            sections[name] = _from_mapping(kind, block, "key")
         except InputError as error:
             raise InputError(f"[{name}]: {error}") from None
     return Recipe(schedule=schedule, train_size=train_size, partial=partial, **sections)

@@ -9,7 +9,13 @@ import re
 import sys
 from pathlib import Path
 
-from noisescale.experiment.report import arm_head, arm_table, effect_text, markdown_table
+from noisescale.experiment.report import (
+    arm_head,
+    arm_table,
+    effect_text,
+    markdown_table,
+    parts_text,
+)
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
@@ -26,7 +32,7 @@ def verdicts(document: dict) -> str:
     for p in document["predictions"]:
         note = f" ({p['reason']})" if p["verdict"] == "undecided" else ""
         if p["parts_at"]:
-            note = f" (parts at epochs {', '.join(f'{e:g}' for e in p['parts_at'])})"
+            note = f" ({parts_text(p)})"
         percent = not p["metric"].endswith("loss")
         margin = f"{100 * p['margin']:g} pp" if percent else f"{p['margin']:g}"
         needed = "–" if p["seeds_needed"] is None else str(p["seeds_needed"])

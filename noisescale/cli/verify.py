@@ -166,7 +166,7 @@ def _print(done: Verified) -> None:
     from rich.markup import escape
 
     from noisescale.cli.tables import Output, table
-    from noisescale.experiment.report import arm_head, arm_table, effect_text
+    from noisescale.experiment.report import arm_head, arm_table, effect_text, parts_text
 
     results = done.results
     console = Output()
@@ -185,7 +185,7 @@ def _print(done: Verified) -> None:
         verdict = f"[{colour[p['verdict']]}]{p['verdict']}[/]"
         notes = [p["reason"]] if p["reason"] else []
         if p["parts_at"]:
-            notes.append("parts at epochs " + ", ".join(f"{e:g}" for e in p["parts_at"]))
+            notes.append(parts_text(p))
         rows.append([escape(p["statement"]), verdict, "; ".join([effect_text(p, split), *notes])])
     console.print(table(["prediction", "verdict", "effect [90 % interval]"], rows))
     if not results["gate"]["passed"]:

@@ -11,8 +11,7 @@ def prediction_table(results: Mapping[str, Any]) -> list[list[str]]:
     for p in results["predictions"]:
         note = p["reason"]
         if p["parts_at"]:
-            listed = ", ".join(f"{e:g}" for e in p["parts_at"])
-            note = f"{note + '; ' if note else ''}parts at epochs {listed}"
+            note = f"{note + '; ' if note else ''}{parts_text(p)}"
         rows.append(
             [
                 p["statement"],
@@ -36,6 +35,12 @@ PREDICTION_HEAD = [
     "n",
     "seeds needed",
 ]
+
+
+def parts_text(p: Mapping[str, Any]) -> str:
+    """Where two arms part."""
+    listed = ", ".join(f"{e:g}" for e in p["parts_at"])
+    return f"parts at epoch{'s' if len(p['parts_at']) > 1 else ''} {listed}"
 
 
 def effect_text(p: Mapping[str, Any], split: str) -> str:
