@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from noisescale.cli import fail
 from noisescale.errors import InputError
-from noisescale.experiment.specification import Experiment, built_in, find_experiment
+from noisescale.experiment.parsing import built_in, find_experiment
+from noisescale.experiment.specification import Experiment
 from noisescale.experiment.verify import Verified, verify
 
 if TYPE_CHECKING:

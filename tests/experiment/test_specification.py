@@ -4,7 +4,7 @@ import pytest
 
 from noisescale import InputError
 from noisescale.experiment import find_experiment, read_experiment
-from noisescale.experiment.specification import built_in, parse_experiment
+from noisescale.experiment.parsing import built_in, parse_experiment
 
 TEXT = find_experiment("increase-batch-size").text
 

@@ -1,0 +1,220 @@
+"""From an experiment file, or a built-in name, to an Experiment: every key checked."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from noisescale.analysis.schedule import shown
+from noisescale.errors import InputError, unknown_name
+from noisescale.experiment.specification import (
+    KINDS,
+    METRICS,
+    NAME,
+    Arm,
+    Control,
+    Experiment,
+    Gate,
+    Prediction,
+    Protocol,
+)
+from noisescale.recipe import parse_toml, read_text, recipe_from
+
+
+def built_in() -> dict[str, list[str]]:
+    """Names of the built-in experiments and the data sets that each one has."""
+    found: dict[str, list[str]] = {}
+    for file in (resources.files("noisescale.catalogue") / "experiments").iterdir():
+        if file.name.endswith(".toml"):
+            name, _, dataset = file.name.removesuffix(".toml").rpartition(".")
+            found.setdefault(name, []).append(dataset)
+    return {name: sorted(datasets) for name, datasets in sorted(found.items())}
+
+
+def find_experiment(name: str, dataset: str | None = None) -> Experiment:
+    """A built-in experiment by name (data set: digits by default), or one from a file."""
+    if name.endswith(".toml") or "/" in name:
+        experiment = read_experiment(Path(name))
+        if dataset not in (None, experiment.base.data.name):
+            raise InputError(
+                f"the file's base has data.name={experiment.base.data.name!r}, --dataset says "
+                f"{dataset!r}: change the file, since rates and margins belong to a data set"
+            )
+        return experiment
+    known = built_in()
+    if name not in known:
+        raise unknown_name("experiment", name, known)
+    dataset = "digits" if dataset is None else dataset
+    if dataset not in known[name]:
+        raise unknown_name(f"data set of {name}", dataset, known[name])
+    folder = resources.files("noisescale.catalogue") / "experiments"
+    return parse_experiment((folder / f"{name}.{dataset}.toml").read_text("utf-8"), name)
+
+
+def read_experiment(path: Path) -> Experiment:
+    """The experiment of a TOML file."""
+    return parse_experiment(read_text(path), str(path))
+
+
+def parse_experiment(text: str, origin: str) -> Experiment:
+    """The experiment that a TOML document describes; `origin` names it in errors."""
+    document = parse_toml(text, origin)
+    known = ["name", "title", "base", "arm", "prediction", "gate", "control", "protocol"]
+    for key in document:
+        if key not in known:
+            raise unknown_name("key", key, known)
+    for key in known:
+        if key not in document:
+            listed = ", ".join(known)
+            raise InputError(f"{origin}: {key!r} is missing; an experiment needs {listed}")
+    base_document = document["base"]
+    if not isinstance(base_document, Mapping):
+        raise InputError("[base] is not a table: write a recipe there")
+    try:
+        base = recipe_from(base_document)
+    except InputError as error:
+        raise InputError(f"[base] {error}") from None
+    if base.partial != "carry":
+        raise InputError(f"[base] partial={base.partial!r}: training uses 'carry' only")
+    experiment = Experiment(
+        name=_text("name", document["name"]),
+        title=_text("title", document["title"]),
+        base=base,
+        base_document=base_document,
+        arms=tuple(_block(Arm, block, f"arm {i}") for i, block in _listed(document, "arm")),
+        predictions=tuple(
+            _block(Prediction, block, f"prediction {i}")
+            for i, block in _listed(document, "prediction")
+        ),
+        gate=_block(Gate, document["gate"], "gate"),
+        control=_block(Control, document["control"], "control"),
+        protocol=_block(Protocol, document["protocol"], "protocol"),
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        text=text,
+    )
+    _check(experiment)
+    return experiment
+
+
+def _listed(document: Mapping[str, Any], key: str) -> list[tuple[int, Any]]:
+    blocks = document[key]
+    if not isinstance(blocks, list) or not blocks:
+        raise InputError(f"write at least one [[{key}]]")
+    return list(enumerate(blocks, 1))
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise InputError(f"{name}={shown(value)}: it must be text")
+    return value
+
+
+def _block(kind: type[Any], block: object, where: str) -> Any:
+    if not isinstance(block, Mapping):
+        raise InputError(f"[{where}] is not a table of keys and values")
+    if isinstance(block.get("name"), str):
+        where = f"{where} {block['name']!r}"
+    known = {f.name: f for f in fields(kind)}
+    for key in block:
+        if key not in known:
+            raise InputError(f"{where}: {unknown_name('key', key, known)}")
+    values = {}
+    for key, value in block.items():
+        wanted = str(known[key].type)
+        if wanted.startswith("tuple"):
+            fits = isinstance(value, list) and all(isinstance(v, str) for v in value)
+            value = tuple(value) if fits else value
+            what = "a list of names"
+        elif wanted.startswith("collections") or "Mapping" in wanted:
+            fits, what = isinstance(value, Mapping), "a table"
+        elif "float" in wanted:
+            fits = isinstance(value, int | float) and not isinstance(value, bool)
+            fits, what = fits and abs(value) <= 1e100, "a finite number"
+        elif "int" in wanted:
+            fits = isinstance(value, int) and not isinstance(value, bool)
+            what = "a whole number"
+        else:
+            fits, what = isinstance(value, str), "text"
+        if not fits:
+            raise InputError(f"{where}: {key}={shown(value)} must be {what}")
+        values[key] = value
+    try:
+        return kind(**values)
+    except TypeError as error:
+        missing = str(error).partition("argument")[2].strip(" s:") or str(error)
+        raise InputError(f"{where}: missing {missing}") from None
+
+
+def _check(experiment: Experiment) -> None:
+    names = [arm.name for arm in experiment.arms]
+    for name in (experiment.name, *names):
+        if not NAME.fullmatch(name):
+            raise InputError(
+                f"name {shown(name)}: use up to 64 letters, digits, '.', '_' or '-', as in a "
+                "file name"
+            )
+    for arm in experiment.arms:
+        options = {
+            "target_batch_size": arm.target_batch_size is not None,
+            "max_batch_size": arm.max_batch_size is not None,
+            "granularity": arm.granularity != 1,
+        }
+        given = [name for name, is_given in options.items() if is_given]
+        if arm.route is None and given:
+            raise InputError(f"arm {arm.name!r}: {given[0]} belongs to a route; give one")
+    for listed, what in ((names, "arm"), ([p.name for p in experiment.predictions], "prediction")):
+        twice = {name for name in listed if listed.count(name) > 1}
+        if twice:
+            raise InputError(f"{what} {sorted(twice)[0]!r} is named twice")
+    control = experiment.control
+    if not control.positive:
+        raise InputError("control.positive is empty: name an arm that must be told apart")
+    for name in (control.against, *control.positive, control.aa):
+        if name not in names:
+            raise unknown_name("arm in [control]", name, names)
+    if experiment.gate.metric not in METRICS:
+        raise unknown_name("metric in [gate]", experiment.gate.metric, METRICS)
+    if not experiment.gate.below > 0:
+        raise InputError(f"gate.below={experiment.gate.below:g}: it must be above 0")
+    roles = (control.against, *control.positive, control.aa)
+    if len(set(roles)) < len(roles):
+        raise InputError(f"[control] names an arm in two roles: {', '.join(roles)}")
+    for number in (experiment.protocol.train_size, experiment.protocol.epochs):
+        if not number > 0:
+            raise InputError(f"[protocol] {number!r}: sizes and epochs must be above 0")
+    for prediction in experiment.predictions:
+        try:
+            _check_prediction(prediction, names, control)
+        except InputError as error:
+            raise InputError(f"prediction {prediction.name!r}: {error}") from None
+
+
+def _check_prediction(p: Prediction, names: list[str], control: Control) -> None:
+    for value, what, known in (
+        (p.kind, "kind", KINDS),
+        (p.metric, "metric", METRICS),
+        (p.at, "at", ("curve", "final")),
+    ):
+        if value not in known:
+            raise unknown_name(what, value, known)
+    for name in p.arms:
+        if name not in names:
+            raise unknown_name("arm", name, names)
+    if (
+        len(p.arms) != len(set(p.arms))
+        or len(p.arms) < 2
+        or (p.kind != "order" and len(p.arms) > 2)
+    ):
+        wanted = "two or more different arms" if p.kind == "order" else "two different arms"
+        raise InputError(f"arms={list(p.arms)}: kind {p.kind!r} compares {wanted}")
+    if p.kind != "same" and p.at == "curve":
+        raise InputError(f"kind {p.kind!r} compares final values: leave out at = 'curve'")
+    if p.margin < 0 or (p.kind == "same" and p.margin == 0):
+        raise InputError(f"margin={p.margin!r}: it must be above 0")
+    if not 0 < p.level < 0.5:
+        raise InputError(f"level={p.level!r}: it must lie in (0, 0.5)")
+    for name in p.controls:
+        if name not in control.positive:
+            raise unknown_name("positive control", name, control.positive)
