@@ -192,7 +192,7 @@ def verify_figures(results: Mapping[str, Any], plans: Mapping[str, Plan]) -> dic
         a["name"]: a["name"] if a["role"] == "arm" else f"{a['name']} ({a['role']})" for a in arms
     }
     draw_schedules(schedules.axes, {label[k]: v for k, v in plans.items() if k not in again})
-    distance = new_figure(1, 1, title=caption)
+    distance = new_figure(1, 1, title=caption.replace(" — ", "\n"))
     distance.set_size_inches(7.0, 5.2)
     draw_distance(distance.axes[0], arms)
     add_legend(distance, columns=2)
