@@ -12,6 +12,7 @@ from pathlib import Path
 from noisescale.experiment.report import (
     arm_head,
     arm_table,
+    confidence_text,
     effect_text,
     markdown_table,
     parts_text,
@@ -39,7 +40,13 @@ def verdicts(document: dict) -> str:
         effect = effect_text(p, document["data"]["evaluation_split"])
         rows.append([p["statement"], f"**{p['verdict']}**{note}", effect, margin, needed])
     n = max(len(arm["seeds"]) for arm in document["arms"])
-    head = ["prediction", "verdict", f"effect [90 % interval], n = {n}", "margin", "seeds needed"]
+    head = [
+        "prediction",
+        "verdict",
+        f"effect [{confidence_text(document)} interval], n = {n}",
+        "margin",
+        "seeds needed",
+    ]
     return markdown_table(head, rows)
 
 

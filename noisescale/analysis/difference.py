@@ -78,6 +78,7 @@ def difference(
 
 
 def columns(points: Sequence[Difference]) -> tuple[Array, Array, Array]:
+    """(effects, standard errors, degrees of freedom) of points that all have a spread."""
     return (
         np.array([point.effect for point in points]),
         np.array([point.stderr for point in points], dtype=float),
@@ -111,6 +112,7 @@ def _quantile(probability: float, degrees: float) -> float:
 
 
 def sample(name: str, values: ArrayLike) -> Array:
+    """One finite number per seed as float64, or an InputError that names the argument."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not len(array):
         raise InputError(f"{name} has shape {array.shape}: give one number per seed")

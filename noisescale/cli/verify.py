@@ -167,7 +167,13 @@ def _print(done: Verified) -> None:
     from rich.markup import escape
 
     from noisescale.cli.tables import Output, table
-    from noisescale.experiment.report import arm_head, arm_table, effect_text, parts_text
+    from noisescale.experiment.report import (
+        arm_head,
+        arm_table,
+        confidence_text,
+        effect_text,
+        parts_text,
+    )
 
     results = done.results
     console = Output()
@@ -188,7 +194,9 @@ def _print(done: Verified) -> None:
         if p["parts_at"]:
             notes.append(parts_text(p))
         rows.append([escape(p["statement"]), verdict, "; ".join([effect_text(p, split), *notes])])
-    console.print(table(["prediction", "verdict", "effect [90 % interval]"], rows))
+    console.print(
+        table(["prediction", "verdict", f"effect [{confidence_text(results)} interval]"], rows)
+    )
     if not results["gate"]["passed"]:
         console.print(f"[red]void[/red]: {results['gate']['reason']}")
     told = sum(c["passed"] for c in results["controls"])

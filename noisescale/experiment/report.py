@@ -6,7 +6,7 @@ from typing import Any
 
 
 def prediction_table(results: Mapping[str, Any]) -> list[list[str]]:
-    """Rows: prediction, verdict, effect with interval, margin, n, seeds needed."""
+    """Rows: prediction, verdict, why, effect, margin, n, correlation over seeds, seeds needed."""
     rows = []
     for p in results["predictions"]:
         note = p["reason"]
@@ -20,6 +20,7 @@ def prediction_table(results: Mapping[str, Any]) -> list[list[str]]:
                 effect_text(p, results["data"]["evaluation_split"]),
                 f"{_scaled(p, p['margin'])}",
                 str(p["n"]),
+                "–" if p["correlation"] is None else f"{p['correlation']:.2f}",
                 "?" if p["seeds_needed"] is None else str(p["seeds_needed"]),
             ]
         )
@@ -33,8 +34,15 @@ PREDICTION_HEAD = [
     "effect [interval]",
     "margin",
     "n",
+    "correlation",
     "seeds needed",
 ]
+
+
+def confidence_text(results: Mapping[str, Any]) -> str:
+    """Confidence 1 − 2 level of the intervals, such as "90 %"."""
+    levels = sorted({p["level"] for p in results["predictions"]}, reverse=True)
+    return " or ".join(f"{100 * (1 - 2 * level):g}" for level in levels) + " %"
 
 
 def parts_text(p: Mapping[str, Any]) -> str:
@@ -143,6 +151,7 @@ def markdown_report(results: Mapping[str, Any]) -> str:
     finals = [s["curves"]["evaluation_error"][-1] for s in against["seeds"]]
     error = mean([e for e in finals if e is not None] or [0.5])
     binomial = (error * (1 - error) / data["evaluation_size"]) ** 0.5
+    levels = " or ".join(f"{v:g}" for v in sorted({p["level"] for p in results["predictions"]}))
     parts = [
         f"# {results['title']}: {data['name']} (scaled: {100 * fraction:.2g} % of the protocol)",
         f"{n} seeds; {data['train_size']:,} training examples, errors on "
@@ -151,8 +160,10 @@ def markdown_report(results: Mapping[str, Any]) -> str:
         "## Verdicts",
         markdown_table(PREDICTION_HEAD, prediction_table(results)),
         "Effects of losses are differences of natural logarithms (+0.10 is about 10 % more), those "
-        "of errors are percentage points (pp). Intervals hold 90 %; a verdict needs p ≤ 0.05 after "
-        "Holm's correction over all predictions. Margins stood in the experiment file before "
+        "of errors are percentage points (pp). "
+        f"Intervals hold {confidence_text(results)}; a verdict needs p ≤ {levels} after Holm's "
+        "correction over all predictions. Arms are compared seed by seed; *correlation* is that of "
+        "the two arms over seeds at the epoch shown. Margins stood in the experiment file before "
         "training. *Seeds needed* is for a decision with probability 0.8, before Holm's "
         "correction, if effects and spread are as measured.",
         "## Arms",

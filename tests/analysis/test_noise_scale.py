@@ -19,7 +19,7 @@ def test_published_values():
 
 
 def test_finite_population_is_the_variance_of_batches_without_replacement():
-    """ε²·Var(batch mean)/ε equals g_finite·Var/(N−1)·… : checked by enumerating all batches."""
+    """g = ε N Var(batch mean) / Σ, with the variance over all batches without replacement."""
     from itertools import combinations
 
     x = np.array([0.3, -1.0, 2.5, 0.7, -2.0, 1.1])

@@ -201,6 +201,22 @@ def test_a_dead_experiment_is_void(tiny, capsys, tmp_path):
     assert "NOT informative" in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_a_diverged_arm_is_void_and_drawn(tiny, capsys, tmp_path):
+    path, out = tiny
+    wild = tmp_path / "wild.toml"
+    text = path.read_text()
+    assert '"phase.batch_size" = 5' in text
+    wild.write_text(text.replace('"phase.batch_size" = 5', '"phase.learning_rate" = 1e20'))
+    shutil.copytree(out / "runs", tmp_path / "out" / "runs")
+    assert main(["verify", str(wild), "--out", str(tmp_path / "out")]) == 0
+    assert "seed 0 of batch-only diverged" in capsys.readouterr().out
+    document = results(tmp_path / "out")
+    status = {a["name"]: {s["status"] for s in a["seeds"]} for a in document["arms"]}
+    assert status["batch-only"] == {"diverged"} and status["baseline"] == {"finished"}
+    assert {p["verdict"] for p in document["predictions"]} == {"undecided"}
+    assert (tmp_path / "out" / "curves.png").stat().st_size > 5000
+
+
 def test_text_of_the_file_is_not_markup(tiny, capsys, tmp_path):
     path, _ = tiny
     odd = tmp_path / "odd.toml"
