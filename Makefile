@@ -1,10 +1,14 @@
 # Commands for those who work on noisescale itself; users need none of them.
 PYTHON ?= .venv/bin/python
 
-.PHONY: test lint figures tables benchmarks
+.PHONY: test test-pytorch lint figures tables benchmarks
 
 test:
 	$(PYTHON) -m pytest
+
+# With PyTorch itself: pip install -e '.[test,pytorch]' first.
+test-pytorch:
+	$(PYTHON) -m pytest tests/formats/test_pytorch.py
 
 lint:
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy

@@ -43,6 +43,7 @@ def main() -> None:
     together = jax.jit(jax.vmap(several, in_axes=(0, 0, None)))
     stacked = jax.tree.map(lambda *a: jnp.stack(a), *states)
     print(f"JAX {jax.__version__}, {jax.devices()[0].device_kind}, {UPDATES} updates a round")
+    rates = np.full(UPDATES, HYPER.learning_rate)
     for batch in (8, 40, 200):
         indices = [DataStream(s, 0, data.train_size).indices(0, UPDATES * batch) for s in range(8)]
         drivers = {
@@ -57,11 +58,23 @@ def main() -> None:
             state = states[0]
             for start in range(0, UPDATES, step):
                 part = listed[start * batch : min(start + step, UPDATES) * batch]
-                state = driver.advance(state, part, batch, HYPER)
+                state = driver.advance(
+                    state,
+                    part,
+                    batch,
+                    rates[: len(part) // batch],
+                    *HYPER[1:],
+                )
             return state
 
         def host(driver=drivers["host"], batch=batch, listed=indices[0]):
-            return driver.advance(states[0], listed, batch, HYPER)
+            return driver.advance(
+                states[0],
+                listed,
+                batch,
+                rates,
+                *HYPER[1:],
+            )
 
         def vmapped(batched=batched, counts=counts):
             return together(stacked, batched, counts)

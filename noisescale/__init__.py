@@ -6,26 +6,32 @@ The public names are loaded when first used, so that `import noisescale` costs n
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from noisescale.analysis.cautions import RuleWarning as RuleWarning
     from noisescale.analysis.equivalence import Equivalent as Equivalent
     from noisescale.analysis.equivalence import equivalents as equivalents
     from noisescale.analysis.invariants import Invariant as Invariant
-    from noisescale.analysis.invariants import RuleWarning as RuleWarning
     from noisescale.analysis.noise_scale import sgd_noise_scale as sgd_noise_scale
+    from noisescale.analysis.plan import Plan as Plan
+    from noisescale.analysis.plan import PlanRow as PlanRow
     from noisescale.analysis.schedule import Phase as Phase
-    from noisescale.analysis.schedule import Plan as Plan
-    from noisescale.analysis.schedule import PlanRow as PlanRow
     from noisescale.analysis.schedule import Schedule as Schedule
+    from noisescale.analysis.shapes import Duration as Duration
+    from noisescale.analysis.shapes import Shape as Shape
+    from noisescale.analysis.shapes import Warmup as Warmup
     from noisescale.errors import InputError as InputError
 
 _HOME = {
+    "Duration": "noisescale.analysis.shapes",
     "Equivalent": "noisescale.analysis.equivalence",
     "InputError": "noisescale.errors",
     "Invariant": "noisescale.analysis.invariants",
     "Phase": "noisescale.analysis.schedule",
-    "Plan": "noisescale.analysis.schedule",
-    "PlanRow": "noisescale.analysis.schedule",
-    "RuleWarning": "noisescale.analysis.invariants",
+    "Plan": "noisescale.analysis.plan",
+    "PlanRow": "noisescale.analysis.plan",
+    "RuleWarning": "noisescale.analysis.cautions",
     "Schedule": "noisescale.analysis.schedule",
+    "Shape": "noisescale.analysis.shapes",
+    "Warmup": "noisescale.analysis.shapes",
     "equivalents": "noisescale.analysis.equivalence",
     "sgd_noise_scale": "noisescale.analysis.noise_scale",
 }

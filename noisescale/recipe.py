@@ -7,18 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from noisescale.analysis.schedule import (
-    PARTIAL_BATCH_POLICIES,
-    Phase,
-    Schedule,
-    exact,
-    positive_integer,
-    real_number,
-    shown,
-)
+from noisescale.analysis.checks import exact, positive_integer, real_number, shown
+from noisescale.analysis.plan import PARTIAL_BATCH_POLICIES
+from noisescale.analysis.schedule import Phase, Schedule
 from noisescale.errors import InputError, unknown_name
 
 Section = TypeVar("Section")
+RECIPE_SCHEMA = "noisescale.recipe/1"
 
 
 def _choice(name: str, value: object, known: tuple[str, ...]) -> None:
@@ -127,6 +122,7 @@ class Recipe:
     run: RunConfig = field(default_factory=RunConfig)
 
 
+_TOP_LEVEL = ("title", "train_size", "partial", "ema_decay", "batch_norm_decay", "sources")
 _SECTIONS: dict[str, type[Any]] = {
     "optimizer": OptimizerConfig,
     "model": ModelConfig,
@@ -145,6 +141,50 @@ def parse_toml(text: str, origin: str) -> dict[str, Any]:
         raise InputError(f"{origin} is not valid TOML: {error}") from None
 
 
+def named_recipes() -> dict[str, str]:
+    """The text of every recipe that ships with noisescale, by name."""
+    from importlib.resources import files
+
+    folder = files("noisescale.catalogue") / "recipes"
+    found = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
+    return {f.name.removesuffix(".toml"): f.read_text("utf-8") for f in found}
+
+
+def named_document(name: str) -> dict[str, Any]:
+    """A recipe that ships with noisescale, such as "smith2018-cifar10"."""
+    known = named_recipes()
+    if name not in known:
+        raise unknown_name("recipe", name, known)
+    return parse_toml(known[name], name)
+
+
+def read_document(path: str | Path) -> dict[str, Any]:
+    """A recipe from a TOML file, or from a JSON file (by its ending)."""
+    text = read_text(path)
+    if Path(path).suffix.lower() == ".json":
+        return parse_json(text, str(path))
+    return parse_toml(text, str(path))
+
+
+def parse_json(text: str, origin: str) -> dict[str, Any]:
+    """The document as a dict, without its schema; `origin` names it in the InputError."""
+    import json
+
+    try:
+        document = json.loads(text)
+    except RecursionError:
+        raise InputError(f"{origin} is nested too deeply: write flat tables") from None
+    except ValueError as error:
+        raise InputError(f"{origin} is not valid JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise InputError(f"{origin} is not a JSON object with a recipe's keys")
+    schema = document.pop("schema", RECIPE_SCHEMA)
+    if schema != RECIPE_SCHEMA:
+        raise InputError(f"{origin} has schema {shown(schema)}; a recipe's is {RECIPE_SCHEMA!r}")
+    # JSON writes "not given" as null, TOML by silence.
+    return {key: value for key, value in document.items() if value is not None}
+
+
 def read_text(path: str | Path) -> str:
     """The file's text; InputError where it is missing, unreadable or not UTF-8."""
     try:
@@ -157,14 +197,15 @@ def read_text(path: str | Path) -> str:
 
 
 def schedule_from(document: Mapping[str, Any]) -> tuple[Schedule, int | None, str]:
-    """(schedule, train_size, partial) from the first two blocks of a recipe.
+    """(schedule, train_size, partial) of a recipe; what only training needs is not read.
 
     optimizer.weight_decay, if given, is the weight decay of phases that state none.
     """
-    known = ["train_size", "partial", "phase", *_SECTIONS]
+    known = [*_TOP_LEVEL, "phase", *_SECTIONS]
     for key in document:
         if key not in known:
             raise unknown_name("key", key, known)
+    _check_sources(document)
     optimizer = document.get("optimizer", {})
     optimizer = optimizer if isinstance(optimizer, Mapping) else {}
     if optimizer.get("name", "sgd") != "sgd":
@@ -185,17 +226,38 @@ def schedule_from(document: Mapping[str, Any]) -> tuple[Schedule, int | None, st
         train_size = positive_integer("train_size", train_size)
     partial = document.get("partial", "carry")
     _choice("partial-batch policy", partial, PARTIAL_BATCH_POLICIES)
-    return Schedule(tuple(phases)), train_size, partial
+    schedule = Schedule(
+        tuple(phases),
+        decay=optimizer.get("decay", "coupled"),
+        ema_decay=document.get("ema_decay"),
+        batch_norm_decay=document.get("batch_norm_decay"),
+    )
+    return schedule, train_size, partial
+
+
+def _check_sources(document: Mapping[str, Any]) -> None:
+    """`title` is text, `sources` a table from keys of the recipe to where their values are from."""
+    title, sources = document.get("title", ""), document.get("sources", {})
+    if not isinstance(title, str):
+        raise InputError(f"title={shown(title)}: it must be text")
+    if not isinstance(sources, Mapping) or not all(isinstance(v, str) for v in sources.values()):
+        raise InputError(f"sources={shown(sources)}: it must be a table of texts")
 
 
 def recipe_from(document: Mapping[str, Any]) -> Recipe:
     """A whole recipe; every unknown key is an error that names the nearest known one."""
     schedule, train_size, partial = schedule_from(document)
+    for key, plain in (("decay", "coupled"), ("ema_decay", None), ("batch_norm_decay", None)):
+        if getattr(schedule, key) != plain:
+            raise InputError(
+                f"{key}={getattr(schedule, key)!r} cannot be trained here: leave it out"
+            )
     sections = {}
     for name, kind in _SECTIONS.items():
         block = document.get(name, {})
         if name == "optimizer" and isinstance(block, Mapping):
-            block = {k: v for k, v in block.items() if k != "weight_decay"}  # in the phases
+            # They are part of the schedule.
+            block = {k: v for k, v in block.items() if k not in ("weight_decay", "decay")}
         try:
             sections[name] = _from_mapping(kind, block, "key")
         except InputError as error:

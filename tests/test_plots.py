@@ -52,15 +52,20 @@ def test_schedules_show_the_plan():
     )
     plans = {"original": schedule.plan(900)}
     plans |= {e.name: e.plan for e in equivalents(schedule, 900)}
-    figure = new_figure(1, 3, title="t")
+    figure = new_figure(2, 2, title="t")
     axes = draw_schedules(figure.axes, plans)
-    steps = axes[1].patches
-    assert len(steps) == len(plans)
-    np.testing.assert_allclose(steps[1].get_data().values, [8, 40, 200])
-    np.testing.assert_allclose(steps[1].get_data().edges, [0, 3, 6, 9])
-    noise = [p.get_data().values for p in axes[2].patches]
-    for values in noise[1:]:
-        np.testing.assert_allclose(values, noise[0])
+    lines = {name: [ax.lines[n] for ax in axes] for n, name in enumerate(plans)}
+    batch = lines["grow-batch"][1]
+    np.testing.assert_allclose(batch.get_ydata(), [8, 8, 40, 40, 200, 200])
+    np.testing.assert_allclose(batch.get_xdata(), [0, 3, 3, 6, 6, 9])
+    noise = lines["original"][2].get_ydata()
+    for name in ("grow-batch", "hybrid", "learning-rate", "momentum"):
+        np.testing.assert_allclose(lines[name][2].get_ydata(), noise)
+        assert lines[name][3].get_ydata()[-1] == plans[name].updates
+    # The adapted regime lasts 45 epochs: cut off, and its label says so.
+    assert axes[0].get_xlim()[1] < 10
+    labels = [line.get_label() for line in axes[0].lines]
+    assert "regime-adaptation (to epoch 45)" in labels
 
 
 def test_save(tmp_path):

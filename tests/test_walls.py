@@ -24,6 +24,7 @@ def loaded(statement: str) -> set[str]:
         ("import noisescale; noisescale.equivalents", {"scipy", "jax", "matplotlib", "rich"}),
         ("import noisescale.analysis.comparison", {"jax", "matplotlib", "rich"}),
         ("import noisescale.cli.equivalent", {"scipy", "jax", "matplotlib"}),
+        ("import noisescale.formats.pytorch", {"scipy", "jax", "matplotlib", "rich"}),
         ("import noisescale.experiment.conclusion", {"jax", "matplotlib"}),
         ("import noisescale.experiment.verify", {"jax", "matplotlib"}),
         ("import noisescale.plots", {"jax", "matplotlib.pyplot"}),
@@ -40,7 +41,10 @@ ALLOWED = {
     "experiment": {
         "experiment", "training", "record", "recipe", "analysis", "plots", "errors", "",
     },
-    "cli": {"cli", "experiment", "training", "analysis", "recipe", "plots", "errors", ""},
+    "cli": {
+        "cli", "experiment", "training", "formats", "analysis", "recipe", "plots", "errors", "",
+    },
+    "formats": {"formats", "analysis", "errors"},
     "record": {"errors"},
     "recipe": {"analysis", "errors"},
     "plots": {"analysis", "record", "errors"},

@@ -1,15 +1,27 @@
-"""What a change of schedule keeps and breaks, and where a rule leaves its derivation."""
+"""What a change of schedule keeps and what it breaks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from noisescale.analysis import noise_scale as scale
-from noisescale.analysis.schedule import Phase, Plan, PlanRow, Schedule
+from noisescale.analysis.pairing import Point, Values
+from noisescale.analysis.plan import Plan, PlanRow
+from noisescale.analysis.schedule import WEIGHT_DECAYS, Schedule
 
-# A quantity counts as kept while it deviates by at most this much in every phase.
+# A quantity counts as kept while it deviates by at most this much everywhere.
 KEPT_WITHIN = 0.01
 # Deviations below this are floating-point rounding.
 ROUNDING = 1e-12
+# Runs that agree in these are the same stochastic differential equation for the same time.
+DECISIVE = (
+    "noise_scale",
+    "sde_time",
+    "weight_decay_per_epoch",
+    "weight_decay_per_example",
+    "examples",
+)
+_RESHUFFLED = "batches cut from reshuffled epochs; directions that relax slower than an epoch"
+_INDEPENDENT = "batches drawn without replacement, independent of each other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +29,14 @@ class Invariant:
     """A quantity before and after a change of schedule.
 
     Args:
-        before, after: the quantity in the original and in the new schedule: at the phase where it
+        before, after: the quantity in the original and in the new schedule: at the time where it
             deviates most, or over the whole plan for what accumulates (sde_time, weight decay and
             diffusion per epoch, examples, updates).
         max_relative_deviation: |after/before − 1| there.
         kept: that deviation is at most 1 %.
+        differs_from: the time from which it deviates by more, in epochs of the original (without
+            a train size on the clock of its durations); None if kept, or if it accumulates.
+        assumes: the sampling of batches for which it is derived, where that matters.
     """
 
     name: str
@@ -29,164 +44,196 @@ class Invariant:
     after: float
     max_relative_deviation: float
     kept: bool
+    differs_from: float | None = None
+    assumes: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RuleWarning:
-    """Where a rule leaves its derivation: a stable code, a sentence with numbers, a source."""
-
-    code: str
-    message: str
-    source: str
+def deviation(old: float, new: float) -> float:
+    """|new/old − 1|; a quantity that vanishes has no ratio and is compared with the larger."""
+    relative = abs(new - old) / ((abs(old) or abs(new)) or 1.0)
+    return 0.0 if relative < ROUNDING else relative
 
 
 def invariants_of(
     before: Schedule,
     after: Schedule,
+    points: Sequence[Point],
     plan_before: Plan | None,
     plan_after: Plan | None,
     train_size: int | None,
+    sharpness: float | None = None,
 ) -> tuple[Invariant, ...]:
-    """Every quantity before and after; what accumulates is summed over the planned updates."""
-    pairs = list(zip(before.phases, after.phases, strict=True))
-    size = 1 if train_size is None else train_size
-    unit = "epoch" if train_size is not None else "example"
+    """Every quantity before and after; what accumulates is summed over the planned updates.
 
-    def by_phase(name: str, quantity: Callable[[Phase], float]) -> Invariant:
-        return _worst(name, [(quantity(old), quantity(new)) for old, new in pairs])
-
-    rows = [
-        by_phase(
-            "noise_scale", lambda p: size * p.learning_rate / (p.batch_size * (1 - p.momentum))
-        ),
-        by_phase(
-            "temperature",
-            lambda p: scale.temperature(p.learning_rate, p.batch_size, p.momentum, train_size),
-        ),
-        by_phase(
-            "diffusion_per_update",
-            lambda p: scale.diffusion_per_update(p.learning_rate, p.batch_size, p.momentum),
-        ),
-        by_phase(
-            f"momentum_memory_{unit}s",
-            lambda p: scale.momentum_memory_examples(p.batch_size, p.momentum) / size,
-        ),
-    ]
-    if plan_before is None or plan_after is None:
-        return tuple(rows)
-    span = float(plan_before.rows[-1].end_examples) / size
-
-    def in_all(name: str, quantity: Callable[[PlanRow], float], over: float = 1.0) -> Invariant:
-        totals = [sum(map(quantity, p.rows)) / over for p in (plan_before, plan_after)]
-        return _worst(name, [(totals[0], totals[1])])
-
-    rows.append(in_all("sde_time", lambda row: row.sde_time))
-    if any(p.weight_decay for p in before.phases):
-        rows.append(
-            in_all(
-                f"weight_decay_per_{unit}",
-                lambda row: row.updates * row.weight_decay * row.effective_learning_rate,
-                span,
-            )
-        )
-    rows.append(
-        in_all(
-            f"diffusion_per_{unit}",
-            lambda row: (
-                row.updates
-                * scale.diffusion_per_update(row.learning_rate, row.batch_size, row.momentum)
-            ),
-            span,
-        )
-    )
-    rows.append(in_all("examples", lambda row: row.examples))
-    rows.append(in_all("updates", lambda row: row.updates))
+    Args:
+        points: the two schedules side by side, see noisescale.analysis.pairing.
+        sharpness: λ_max, the largest curvature of the loss; adds how near it is to its limits.
+    """
+    rows = _by_time(before, after, points, train_size, sharpness)
+    if plan_before is not None and plan_after is not None:
+        rows += _in_all(before, after, plan_before, plan_after, train_size)
     return tuple(rows)
 
 
-def _worst(name: str, pairs: list[tuple[float, float]]) -> Invariant:
-    """The pair that deviates most; the first one where none does."""
+def _by_time(
+    before: Schedule,
+    after: Schedule,
+    points: Sequence[Point],
+    train_size: int | None,
+    sharpness: float | None,
+) -> list[Invariant]:
+    size = 1 if train_size is None else train_size
+    unit = "epochs" if train_size is not None else "examples"
+    rows: list[Invariant] = []
 
-    def deviation(pair: tuple[float, float]) -> float:
-        old, new = pair
-        # A quantity that vanishes (temperature at B = N) has no ratio: compare with the larger.
-        relative = abs(new - old) / ((abs(old) or abs(new)) or 1.0)
-        return 0.0 if relative < ROUNDING else relative
+    def row(
+        name: str,
+        quantity: Callable[[Values], float],
+        new_quantity: Callable[[Values], float] | None = None,
+        assumes: str = "",
+    ) -> None:
+        worst, first, since = -1.0, (0.0, 0.0), None
+        for point in points:
+            old = quantity(point.before)
+            new = (new_quantity or quantity)(point.after)
+            relative = deviation(old, new)
+            if relative > worst or (relative == worst and not any(first)):
+                worst, first = relative, (old, new)
+            if relative > KEPT_WITHIN and since is None:
+                since = point.time
+        kept = worst <= KEPT_WITHIN
+        rows.append(Invariant(name, *first, worst, kept, since, assumes))
 
-    old, new = max(pairs, key=deviation)
-    worst = deviation((old, new))
-    return Invariant(name, float(old), float(new), worst, worst <= KEPT_WITHIN)
-
-
-def warnings_of(
-    changed: Schedule, original: Plan | None, plan: Plan | None, train_size: int | None
-) -> list[RuleWarning]:
-    if plan is None or original is None:
-        return []
-    found = []
-    ratio = plan.sde_time / original.sde_time - 1
-    by_phase = [
-        (abs(new.sde_time / old.sde_time - 1) if old.updates else float(new.updates > 0), number)
-        for number, (old, new) in enumerate(zip(original.rows, plan.rows, strict=True), 1)
-    ]
-    worst, number = max(by_phase)
-    if abs(ratio) > KEPT_WITHIN or worst > KEPT_WITHIN:
-        found.append(
-            RuleWarning(
-                "sde-time",
-                f"whole updates change the SDE time by {ratio:+.2%} in all and by up to "
-                f"{worst:.2%} in a phase (phase {number}: {plan.rows[number - 1].updates} updates)",
-                "Smith & Le 2018 (an update lasts ε/(1−m)); see docs/theory.md",
-            )
-        )
-    if train_size is None:
-        return found
-    largest = max(phase.batch_size for phase in changed.phases)
-    if 10 * largest > train_size:
-        found.append(
-            RuleWarning(
-                "batch-not-small",
-                f"a batch of {largest} is {largest / train_size:.1%} of the training set: the "
-                f"noise is {largest / train_size:.1%} below what g says if batches are "
-                "independent draws without replacement",
-                "Smith & Le 2018 (g = ε(N/B − 1)); Smith et al. 2018, section 5 (cap N/10)",
-            )
-        )
-    memory = (
-        max(
-            scale.momentum_memory_examples(p.batch_size, p.momentum) / train_size
-            for p in changed.phases
-            if p.momentum
-        )
-        if any(p.momentum for p in changed.phases)
-        else 0.0
+    row("noise_scale", lambda v: size * v.effective_learning_rate / v.batch_size)
+    row(
+        "temperature",
+        lambda v: scale.temperature(v.learning_rate, v.batch_size, v.momentum, train_size),
+        assumes=_INDEPENDENT if train_size else "",
     )
-    if memory > 1:
-        found.append(
-            RuleWarning(
-                "momentum-memory",
-                f"the momentum buffer averages over {memory:.2f} epochs: it lags behind every "
-                "change of the noise scale; raise the learning rate before the momentum",
-                "Smith, Kindermans, Ying & Le 2018, section 4",
-            )
+    if train_size is not None:
+        row(
+            "finite_population_correction",
+            lambda v: 1.0 - v.batch_size / size,
+            assumes=_INDEPENDENT,
         )
-    lost, lost_before = (_cold_start_share(p) for p in (plan, original))
-    if lost > KEPT_WITHIN and lost > lost_before:
-        found.append(
-            RuleWarning(
-                "momentum-cold-start",
-                f"the empty momentum buffer costs {lost:.1%} of the first phase's drift "
-                f"({lost_before:.1%} in the original)",
-                "Smith, Kindermans, Ying & Le 2018, section 4",
-            )
+    row(
+        "diffusion_per_update",
+        lambda v: scale.diffusion_per_update(v.learning_rate, v.batch_size, v.momentum),
+        assumes=_INDEPENDENT,
+    )
+    if train_size is not None:
+        row(
+            "reshuffled_slow_variance",
+            lambda v: scale.reshuffled_slow_variance(
+                v.learning_rate, v.batch_size, v.momentum, size
+            ),
+            assumes=_RESHUFFLED,
         )
-    return found
+    row(
+        f"momentum_memory_{unit}",
+        lambda v: scale.momentum_memory_examples(v.batch_size, v.momentum) / size,
+    )
+    for name, decays in (
+        ("ema_memory", (before.ema_decay, after.ema_decay)),
+        ("batch_norm_memory", (before.batch_norm_decay, after.batch_norm_decay)),
+    ):
+        old_decay, new_decay = decays
+        if old_decay is not None and new_decay is not None:
+            row(
+                f"{name}_{unit}",
+                lambda v, d=old_decay: scale.averaging_memory_examples(v.batch_size, d) / size,  # type: ignore[misc]
+                lambda v, d=new_decay: scale.averaging_memory_examples(v.batch_size, d) / size,  # type: ignore[misc]
+            )
+    if any(p.before.weight_decay or p.after.weight_decay for p in points):
+        row(
+            "intrinsic_learning_rate",
+            lambda v: decay_per_update(v, before.decay),
+            lambda v: decay_per_update(v, after.decay),
+        )
+        row(
+            f"weight_decay_timescale_{unit}",
+            lambda v: _inverse(decay_per_update(v, before.decay) * size / v.batch_size),
+            lambda v: _inverse(decay_per_update(v, after.decay) * size / v.batch_size),
+        )
+    if sharpness is not None:
+        row(
+            "stability_ratio",
+            lambda v: scale.stability_ratio(v.learning_rate, sharpness, v.momentum),
+        )
+        row(
+            "underdamped_above_curvature",
+            lambda v: scale.underdamped_curvature(v.learning_rate, v.momentum),
+        )
+    return rows
 
 
-def _cold_start_share(plan: Plan) -> float:
-    """Share of the first phase's drift lost while the buffer fills: m(1−mⁿ)/(n(1−m))."""
-    first = plan.rows[0]
-    if not first.updates:
+def decay_per_update(values: Values, form: str) -> float:
+    """The share by which an update shrinks a flat direction: λε/(1−m), λε or λ."""
+    if form == "coupled":
+        return values.weight_decay * values.effective_learning_rate
+    if form == "decoupled":
+        return values.weight_decay * values.learning_rate
+    return values.weight_decay
+
+
+def _inverse(value: float) -> float:
+    # No decay, no timescale: 0 stands for "none", so that the report stays plain JSON.
+    return 1.0 / value if value else 0.0
+
+
+def _in_all(
+    before: Schedule, after: Schedule, plan_before: Plan, plan_after: Plan, train_size: int | None
+) -> list[Invariant]:
+    size = 1 if train_size is None else train_size
+    unit = "epoch" if train_size is not None else "example"
+    plans = (plan_before, plan_after)
+    spans = [float(plan.rows[-1].end_examples) / size for plan in plans]
+    rows: list[Invariant] = []
+
+    def row(
+        name: str,
+        quantity: Callable[[PlanRow], float],
+        new_quantity: Callable[[PlanRow], float] | None = None,
+        per_unit: bool = False,
+        assumes: str = "",
+    ) -> None:
+        old = sum(map(quantity, plan_before.rows)) / (spans[0] if per_unit else 1.0)
+        new = sum(map(new_quantity or quantity, plan_after.rows)) / (spans[1] if per_unit else 1.0)
+        relative = deviation(old, new)
+        kept = relative <= KEPT_WITHIN
+        rows.append(Invariant(name, float(old), float(new), relative, kept, assumes=assumes))
+
+    row("sde_time", lambda r: r.sde_time)
+    row(f"sde_time_per_{unit}", lambda r: r.sde_time, per_unit=True)
+    if any(p.weight_decay for p in (*before.phases, *after.phases)):
+        row(
+            f"weight_decay_per_{unit}",
+            lambda r: _decay(r, before.decay),
+            lambda r: _decay(r, after.decay),
+            per_unit=True,
+        )
+        for form in WEIGHT_DECAYS:
+            if form != before.decay or before.decay != after.decay:
+                row(
+                    f"weight_decay_per_{unit}_if_{form}",
+                    lambda r, f=form: _decay(r, f),  # type: ignore[misc]
+                    per_unit=True,
+                )
+    row(
+        f"diffusion_per_{unit}",
+        lambda r: r.rate_square_sum / ((1.0 - r.momentum) ** 2 * r.batch_size),
+        per_unit=True,
+        assumes=_INDEPENDENT,
+    )
+    row("examples", lambda r: r.examples)
+    row("updates", lambda r: r.updates)
+    return rows
+
+
+def _decay(row: PlanRow, form: str) -> float:
+    """Σ over the updates of what decay_per_update gives for one."""
+    if not row.weight_decay:
         return 0.0
-    m = first.momentum
-    return float(m * (1 - m**first.updates) / (first.updates * (1 - m)))
+    if form == "independent":
+        return row.weight_decay * row.updates
+    return row.weight_decay * (row.sde_time if form == "coupled" else row.rate_sum)

@@ -100,3 +100,54 @@ def momentum_memory_examples(batch_size: int, momentum: float) -> float:
     Source: Smith, Kindermans, Ying & Le 2018, section 4 (in epochs: divided by N).
     """
     return batch_size / (1.0 - momentum)
+
+
+def stability_ratio(learning_rate: float, sharpness: float, momentum: float) -> float:
+    """ε λ / (2 (1+m)): heavy ball on a quadratic of curvature λ diverges at 1 and above.
+
+    Source: Polyak 1964; with the sharpness of networks: Cohen et al. 2021.
+    """
+    return learning_rate * sharpness / (2.0 * (1.0 + momentum))
+
+
+def underdamped_curvature(learning_rate: float, momentum: float) -> float:
+    """(1−√m)² / ε: modes of a larger curvature oscillate, and do not follow the g-dynamics.
+
+    Infinite for ε = 0, reported as 0 (no update, no mode).
+    """
+    return (1.0 - momentum**0.5) ** 2 / learning_rate if learning_rate else 0.0
+
+
+def averaging_memory_examples(batch_size: int, decay: float) -> float:
+    """B / (1−ρ): examples over which an average with decay ρ per update looks back."""
+    return batch_size / (1.0 - decay)
+
+
+def reshuffling_factor(memory_epochs: float) -> float:
+    """ρ(μ) = 1 − 3μ + 6μ² − 6μ³ (1 − e^{−1/μ}): what momentum leaves of an epoch's noise.
+
+    In reshuffled epochs the noise of the batches sums to zero over an epoch. A direction that
+    relaxes over many epochs then keeps the variance g²/(6N) ρ(μ) per unit of covariance, with μ
+    the memory of momentum in epochs, instead of g/(2λN): 1 without momentum, → 1/(4μ).
+
+    Source: the covariance of a noisy quadratic over one epoch (tests/reference/quadratic.py).
+    """
+    from math import expm1
+
+    mu = memory_epochs
+    if mu > 50.0:  # the powers cancel: the series in 1/μ
+        return 1 / (4 * mu) - 1 / (20 * mu**2) + 1 / (120 * mu**3)
+    return 1 - 3 * mu + 6 * mu**2 + 6 * mu**3 * expm1(-1 / mu) if mu else 1.0
+
+
+def reshuffled_slow_variance(
+    learning_rate: float, batch_size: int, momentum: float, train_size: int
+) -> float:
+    """g² ρ(μ) / (6N): stationary variance, per unit covariance, of slow directions.
+
+    For batches cut from reshuffled epochs and directions that relax slower than an epoch;
+    μ = B/(N(1−m)) is the memory of momentum in epochs, 0 without momentum.
+    """
+    g = learning_rate * train_size / (batch_size * (1.0 - momentum))
+    memory = momentum_memory_examples(batch_size, momentum) / train_size if momentum else 0.0
+    return g**2 * reshuffling_factor(memory) / (6.0 * train_size)

@@ -1,75 +1,43 @@
-"""Phases of constant hyper-parameters, and the one place that rounds durations into updates."""
+"""Schedules: phases one after the other, each with its learning rate, batch size and momentum."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from math import inf, isfinite
-from numbers import Integral, Real
-from typing import Any, Literal
+from math import isqrt
+from typing import Any
 
+from noisescale.analysis.checks import (
+    at_least_zero,
+    exact,
+    fraction_below_one,
+    half_up,
+    positive,
+    positive_integer,
+    shown,
+)
+from noisescale.analysis.pieces import Piece, constant_piece
+from noisescale.analysis.plan import PARTIAL_BATCH_POLICIES, Plan, make_plan
+from noisescale.analysis.shapes import Duration, Shape, shape_of
 from noisescale.errors import InputError, unknown_name
 
-PartialBatch = Literal["carry", "drop", "keep", "wrap"]
-PARTIAL_BATCH_POLICIES = ("carry", "drop", "keep", "wrap")
-LARGEST_INTEGER = 10**18
-SMALLEST_REAL, LARGEST_REAL = 1e-100, 1e100
-
-
-def exact(value: float | int) -> Fraction:
-    """The decimal number as it was written: 0.1 is 1/10, not its binary neighbour."""
-    return Fraction(int(value)) if isinstance(value, Integral) else Fraction(repr(float(value)))
-
-
-def shown(value: object) -> str:
-    """A value for an error message, cut to a line's length."""
-    try:
-        text = " ".join(repr(value).split())
-    except ValueError:  # an int of more digits than Python prints
-        text = "a number of thousands of digits"
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def positive_integer(name: str, value: object) -> int:
-    """`value` as an int from 1 to 10^18, or an InputError that names it."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
-        raise InputError(f"{name}={shown(value)}: it must be a whole number of at least 1")
-    if int(value) > LARGEST_INTEGER:
-        raise InputError(f"{name}={shown(value)}: it must be at most {LARGEST_INTEGER:.0e}")
-    return int(value)
-
-
-def real_number(
-    name: str, value: object, *, above: float | None = None, low: float = 0.0, hint: str
-) -> float:
-    """`value` as a finite float > `above` (or ≥ `low`), or an InputError that names it.
-
-    Magnitudes outside 1e-100 … 1e100 are refused: their products would overflow.
-    """
-    try:
-        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
-    except OverflowError:
-        number = inf
-    if number is None or not isfinite(number):
-        raise InputError(f"{name}={shown(value)}: {hint}")
-    if number < low or (above is not None and number <= above):
-        raise InputError(f"{name}={shown(value)}: {hint}")
-    if number and not SMALLEST_REAL <= abs(number) <= LARGEST_REAL:
-        raise InputError(f"{name}={shown(value)}: its size must lie in 1e-100 … 1e100")
-    return number
+WEIGHT_DECAYS = ("coupled", "decoupled", "independent")
+# A part of a phase in epochs keeps that unit if so many decimals write it exactly.
+_EPOCH_DECIMALS = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """A stretch of training at constant hyper-parameters; exactly one duration.
+    """A stretch of training at one batch size; exactly one duration.
 
     Args:
         epochs: duration in passes over the training set (may be fractional).
         updates: duration in weight updates.
         examples: duration in examples seen (tokens are examples).
-        learning_rate: ε > 0, per update of the mean gradient.
+        learning_rate: ε > 0, per update of the mean gradient; or a Shape in time, also as a
+            mapping: {"shape": "cosine", "start": 0.1, "end": 0.0, "warmup": {"epochs": 5}}.
         batch_size: B ≥ 1, examples per update over all devices.
         momentum: m in [0, 1), heavy ball: v ← m v + gradient, w ← w − ε v.
-        weight_decay: λ ≥ 0, coupled: λ w is added to the gradient.
+        weight_decay: λ ≥ 0; see Schedule for how it enters.
 
     Raises:
         InputError: none or several durations, or a value outside its range.
@@ -78,7 +46,7 @@ class Phase:
     epochs: float | None = None
     updates: int | None = None
     examples: int | None = None
-    learning_rate: float
+    learning_rate: Any
     batch_size: int
     momentum: float = 0.0
     weight_decay: float = 0.0
@@ -90,23 +58,20 @@ class Phase:
             raise InputError(
                 f"a phase takes exactly one of epochs, updates, examples; given: {what}"
             )
-        if self.epochs is not None:
-            hint = "it must be a finite number above 0"
-            real_number("epochs", self.epochs, above=0.0, hint=hint)
+        put, name = object.__setattr__, given[0]
+        if name == "epochs":
+            positive("epochs", self.epochs)
         else:
-            name = given[0]
-            object.__setattr__(self, name, positive_integer(name, getattr(self, name)))
-        rate_hint = "it must be a finite number above 0"
-        rate = real_number("learning_rate", self.learning_rate, above=0.0, hint=rate_hint)
-        momentum = real_number("momentum", self.momentum, hint="it must lie in [0, 1)")
-        if momentum >= 1:
-            raise InputError(f"momentum={shown(self.momentum)}: it must lie in [0, 1)")
-        decay_hint = "it must be a finite number of at least 0"
-        decay = real_number("weight_decay", self.weight_decay, hint=decay_hint)
-        object.__setattr__(self, "learning_rate", rate)
-        object.__setattr__(self, "batch_size", positive_integer("batch_size", self.batch_size))
-        object.__setattr__(self, "momentum", momentum)
-        object.__setattr__(self, "weight_decay", decay)
+            put(self, name, positive_integer(name, getattr(self, name)))
+        put(self, "learning_rate", _rate_of(self.learning_rate))
+        put(self, "batch_size", positive_integer("batch_size", self.batch_size))
+        put(self, "momentum", fraction_below_one("momentum", self.momentum))
+        put(self, "weight_decay", at_least_zero("weight_decay", self.weight_decay))
+
+    @property
+    def duration(self) -> Duration:
+        """Its length, with the unit."""
+        return Duration(epochs=self.epochs, updates=self.updates, examples=self.examples)
 
     def exact_examples(self, train_size: int | None) -> Fraction:
         """Examples in the phase before any rounding: E N, U B, or as given."""
@@ -119,85 +84,99 @@ class Phase:
         assert self.epochs is not None
         return exact(self.epochs) * train_size
 
+    def pieces(self, train_size: int | None) -> tuple[Piece, ...]:
+        """The learning rate as monotone pieces, in examples from the start of the phase."""
+        length = self.exact_examples(train_size)
+        if isinstance(self.learning_rate, Shape):
+            return self.learning_rate.pieces(length, train_size, self.batch_size)
+        return (constant_piece(self.learning_rate, length),)
+
+    def units(self) -> set[str]:
+        """The units that its durations are given in."""
+        rate = self.learning_rate
+        return {self.duration.unit} | (rate.units() if isinstance(rate, Shape) else set())
+
+    def clock_size(self, train_size: int | None) -> int | None:
+        """N, or without it 1 if all durations are in epochs: time is then counted in epochs.
+
+        Raises:
+            InputError: no N, and durations both in epochs and in another unit.
+        """
+        if train_size is not None or self.epochs is None:
+            return train_size
+        if self.units() - {"epochs"}:
+            raise InputError(
+                "a phase in epochs whose learning rate counts in updates or examples needs "
+                "train_size"
+            )
+        return 1
+
+    def changed(self, **changes: Any) -> "Phase":
+        """The phase with some fields replaced."""
+        kept = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Phase(**{**kept, **changes})
+
+    def part(self, begin: Fraction, end: Fraction, train_size: int | None) -> "Phase":
+        """The stretch [begin, end) of the phase, in examples (in epochs without a train size)."""
+        size = self.clock_size(train_size)
+        whole = self.exact_examples(size)
+        if begin <= 0 and end >= whole:
+            return self
+        duration = self._duration(end - begin, size, train_size is None)
+        rate = self.learning_rate
+        if isinstance(rate, Shape):
+            inside = [p for p in self.pieces(size) if p.begin < end and p.end > begin]
+            if len(inside) == 1 and inside[0].form == "constant":
+                rate = inside[0].first
+            else:
+                before = rate.skip.exact_examples(size, self.batch_size) if rate.skip else 0
+                skip = None
+                if before + begin > 0:
+                    skip = self._duration(before + begin, size, train_size is None)
+                rate = rate.changed(of=rate.of or self.duration, skip=skip)
+        lengths = {"epochs": None, "updates": None, "examples": None}
+        lengths[duration.unit] = getattr(duration, duration.unit)
+        return self.changed(learning_rate=rate, **lengths)
+
+    def _duration(self, span: Fraction, size: int | None, in_epochs: bool) -> Duration:
+        """`span` in the phase's own unit where that writes it exactly, else in examples."""
+        if self.updates is not None and (span / self.batch_size).denominator == 1:
+            return Duration(updates=int(span / self.batch_size))
+        if self.epochs is not None:
+            assert size is not None
+            epochs = span / size
+            short = (epochs * 10**_EPOCH_DECIMALS).denominator == 1
+            if in_epochs or short or span.denominator != 1:
+                return Duration(epochs=float(epochs))
+        return Duration(examples=max(1, half_up(span)))
+
+
+def _rate_of(value: Any) -> float | Shape:
+    if isinstance(value, Mapping | Shape):
+        try:
+            shape = shape_of(value)
+        except InputError as error:
+            raise InputError(f"learning_rate: {error}") from None
+        plain = shape.shape == "constant" and shape.warmup is None
+        return shape.start if plain else shape
+    return positive("learning_rate", value)
+
 
 @dataclass(frozen=True, slots=True)
-class PlanRow:
-    """One phase with its whole number of updates.
+class Handover:
+    """The point at which a run was cut, and what it ran with until there.
 
     Args:
-        start_update, updates: the phase runs updates start_update+1 … start_update+updates.
-        start_examples, end_examples: where the phase lies on the clock of examples, as an
-            exact fraction.
-        examples: examples that these updates see.
-        noise_scale: g = εN/(B(1−m)); ε/(B(1−m)), that is g per training example, without N.
-        noise_scale_finite_population: ε(N/B−1)/(1−m); None without N.
+        examples, updates: done so far (updates before any rounding, rounded half up; None
+            where they cannot be counted).
+        learning_rate, batch_size, momentum: in force just before.
     """
 
-    start_update: int
-    updates: int
-    start_examples: Fraction
-    end_examples: Fraction
-    epochs: float | None
     examples: int
+    updates: int | None
     learning_rate: float
     batch_size: int
     momentum: float
-    weight_decay: float
-    noise_scale: float
-    noise_scale_finite_population: float | None
-
-    @property
-    def effective_learning_rate(self) -> float:
-        """ε/(1−m)."""
-        return self.learning_rate / (1.0 - self.momentum)
-
-    @property
-    def sde_time(self) -> float:
-        """ε/(1−m) × updates: time of the stochastic differential equation spent here."""
-        return self.effective_learning_rate * self.updates
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A schedule in whole updates.
-
-    Args:
-        updates: total weight updates.
-        updates_exact: Σ E N/B, before any rounding.
-        examples: examples that the updates see.
-        rows: one PlanRow per phase.
-    """
-
-    train_size: int | None
-    partial: str
-    updates: int
-    updates_exact: float
-    examples: int
-    rows: tuple[PlanRow, ...]
-
-    @property
-    def sde_time(self) -> float:
-        """Σ ε/(1−m) over the planned updates."""
-        return sum(row.sde_time for row in self.rows)
-
-    def update_at(self, epoch: float) -> int:
-        """The update after which `epoch` epochs are nearest, half rounding up (`carry` only).
-
-        It agrees with the phases' ends: update_at(end of phase j) is the last update of row j.
-        """
-        if self.partial != "carry" or self.train_size is None:
-            raise InputError("update_at needs a plan with partial='carry' and a train_size")
-        target = exact(epoch) * self.train_size
-        done = Fraction(0)
-        for row in self.rows:
-            span = row.end_examples - row.start_examples
-            inside = min(max(target - row.start_examples, Fraction(0)), span)
-            done += inside / row.batch_size
-        return min(_half_up(done), self.updates)
-
-
-def _half_up(value: Fraction) -> int:
-    return (2 * value.numerator + value.denominator) // (2 * value.denominator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,32 +186,61 @@ class Schedule:
     Args:
         phases: at least one Phase.
         optimizer: "sgd" (with or without momentum).
+        decay: how λ enters. "coupled": λw is added to the gradient (PyTorch's SGD);
+            "decoupled": w ← w − ελw beside the step; "independent": w ← w − λw.
+        ema_decay: ρ in [0, 1) of an average of the weights, w̄ ← ρ w̄ + (1−ρ) w per update.
+        batch_norm_decay: the same for the running statistics of batch norm (Keras calls it
+            momentum; PyTorch's momentum is 1 minus it).
+        resumed: set by `after`.
 
     Raises:
-        InputError: no phase, or an unknown optimizer.
+        InputError: no phase, or an unknown optimizer or form of decay.
     """
 
     phases: tuple[Phase, ...]
-    optimizer: str = field(default="sgd")
+    optimizer: str = "sgd"
+    decay: str = "coupled"
+    ema_decay: float | None = None
+    batch_norm_decay: float | None = None
+    resumed: Handover | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         phases: Any = self.phases
         if isinstance(phases, Phase):
             phases = (phases,)
         if not isinstance(phases, Iterable):
-            raise InputError(f"phases={phases!r}: give a list of Phase")
+            raise InputError(f"phases={shown(phases)}: give a list of Phase")
         phases = tuple(phases)
         if not phases:
             raise InputError("phases is empty: a schedule needs at least one phase")
         for phase in phases:
             if not isinstance(phase, Phase):
-                raise InputError(f"phases holds {phase!r}: every entry must be a Phase")
+                raise InputError(f"phases holds {shown(phase)}: every entry must be a Phase")
         if self.optimizer != "sgd":
             raise unknown_name("optimizer", self.optimizer, ["sgd"])
+        if self.decay not in WEIGHT_DECAYS:
+            raise unknown_name("weight decay", self.decay, WEIGHT_DECAYS)
+        for name in ("ema_decay", "batch_norm_decay"):
+            if getattr(self, name) is not None:
+                value = fraction_below_one(name, getattr(self, name))
+                object.__setattr__(self, name, value)
         object.__setattr__(self, "phases", phases)
+
+    def with_phases(self, phases: Iterable[Phase]) -> "Schedule":
+        """Other phases for the same optimizer."""
+        return Schedule(
+            tuple(phases),
+            self.optimizer,
+            self.decay,
+            self.ema_decay,
+            self.batch_norm_decay,
+            self.resumed,
+        )
 
     def plan(self, train_size: int | None = None, partial: str = "carry") -> Plan:
         """Whole updates per phase: R_j = ⌊Σ_{i≤j} E_i N/B_i + ½⌋ under "carry".
+
+        A shape's learning rate is that at the examples seen before the update.
 
         Args:
             train_size: N; may be None where no duration is in epochs and partial is "carry".
@@ -258,118 +266,67 @@ class Schedule:
                     )
         elif partial != "carry":
             raise InputError(f"partial={partial!r} cuts epochs, so it needs train_size")
-        if partial in ("drop", "keep"):
-            assert train_size is not None
-            counts = _count_by_epoch(self.phases, train_size, keep=partial == "keep")
-        else:
-            counts = _count_stream(self.phases, train_size, wrap=partial == "wrap")
-        return _assemble(self.phases, counts, train_size, partial)
+        return make_plan(self.phases, train_size, partial)
 
+    def after(self, *, examples: int, train_size: int | None = None) -> "Schedule":
+        """The rest of the run after so many examples: ε(t), B(t), m(t) for t ≥ examples.
 
-def _count_stream(
-    phases: tuple[Phase, ...], train_size: int | None, wrap: bool
-) -> list[tuple[int, int]]:
-    """(updates, examples) per phase where batches straddle epochs."""
-    counts, exact_updates, done = [], Fraction(0), 0
-    for phase in phases:
-        if wrap and phase.updates is None:
-            assert train_size is not None
-            epochs = phase.exact_examples(train_size) / train_size
-            exact_updates += epochs * (train_size // phase.batch_size)
-        else:
-            exact_updates += phase.exact_examples(train_size) / phase.batch_size
-        end = _half_up(exact_updates)
-        counts.append((end - done, (end - done) * phase.batch_size))
-        done = end
-    return counts
+        What to do with the momentum buffer, Adam's moments and the scheduler's step is said
+        by `handover_notes` and in the warnings of `equivalents` of the rest.
 
+        Args:
+            examples: seen so far, over all phases; 0 leaves the schedule whole.
+            train_size: N; needed where durations are in epochs.
 
-def _count_by_epoch(
-    phases: tuple[Phase, ...], train_size: int, keep: bool
-) -> list[tuple[int, int]]:
-    """(updates, examples) per phase where every epoch drops or keeps its last partial batch."""
-    counts, clock = [], Fraction(0)
-    for phase in phases:
-        start, batch = _half_up(clock), phase.batch_size
-        if phase.updates is not None:
-            end = _end_after_updates(start, phase.updates, batch, train_size, keep)
-            clock, updates = Fraction(end), phase.updates
-        else:
-            clock += phase.exact_examples(train_size)
-            end = _half_up(clock)
-            updates = sum(
-                times * (-(-share // batch) if keep else share // batch)
-                for share, times in _shares(start, end, train_size)
-            )
-        counts.append((updates, end - start if keep else updates * batch))
-    return counts
-
-
-def _shares(start: int, end: int, train_size: int) -> list[tuple[int, int]]:
-    """The examples [start, end) of the stream cut at epoch ends: (share, how many such)."""
-    first_end = (start // train_size + 1) * train_size
-    if end <= first_end:
-        return [(end - start, 1)]
-    full, last = divmod(end - first_end, train_size)
-    return [(first_end - start, 1), (train_size, full), (last, 1)]
-
-
-def _end_after_updates(start: int, updates: int, batch: int, train_size: int, keep: bool) -> int:
-    """Where on the stream a number of updates ends; an epoch that can give no more is left."""
-
-    def per_share(share: int) -> int:
-        return -(-share // batch) if keep else share // batch
-
-    first_end = (start // train_size + 1) * train_size
-    in_first = per_share(first_end - start)
-    if updates < in_first:
-        return start + updates * batch
-    full, rest = divmod(updates - in_first, per_share(train_size))
-    return first_end + full * train_size + rest * batch
-
-
-def _assemble(
-    phases: tuple[Phase, ...],
-    counts: list[tuple[int, int]],
-    train_size: int | None,
-    partial: str,
-) -> Plan:
-    rows, start_update, clock, exact_updates = [], 0, Fraction(0), Fraction(0)
-    for phase, (updates, examples) in zip(phases, counts, strict=True):
-        span = phase.exact_examples(train_size)
-        exact_updates += span / phase.batch_size
-        effective = phase.learning_rate / (1.0 - phase.momentum)
-        ratio = 1 / phase.batch_size if train_size is None else train_size / phase.batch_size
-        rows.append(
-            PlanRow(
-                start_update=start_update,
-                updates=updates,
-                start_examples=clock,
-                end_examples=clock + span,
-                epochs=None if train_size is None else float(span / train_size),
-                examples=examples,
-                learning_rate=phase.learning_rate,
-                batch_size=phase.batch_size,
-                momentum=phase.momentum,
-                weight_decay=phase.weight_decay,
-                noise_scale=effective * ratio,
-                noise_scale_finite_population=None
-                if train_size is None
-                else effective * (ratio - 1.0),
-            )
-        )
-        start_update += updates
-        clock += span
-    if start_update == 0:
+        Raises:
+            InputError: the run is over by then, or N is missing.
+        """
+        if examples != 0 or isinstance(examples, bool):
+            examples = positive_integer("examples", examples)
+        if train_size is not None:
+            train_size = positive_integer("train_size", train_size)
+        if not examples:
+            return self
+        start, updates = Fraction(0), Fraction(0)
+        for number, phase in enumerate(self.phases):
+            span = phase.exact_examples(train_size)
+            inside = examples - start
+            if inside < span:
+                return self._cut(number, inside, updates, examples, train_size)
+            start += span
+            updates += span / phase.batch_size
         raise InputError(
-            f"the plan has no update under partial={partial!r}: lengthen the phases or lower "
-            "the batch size"
+            f"examples={examples:,}: the run is over after {float(start):,.10g} examples, so "
+            "nothing is left"
         )
-    return Plan(
-        train_size=train_size,
-        partial=partial,
-        updates=start_update,
-        updates_exact=float(exact_updates),
-        examples=sum(examples for _, examples in counts),
-        rows=tuple(rows),
-    )
+
+    def _cut(
+        self, number: int, inside: Fraction, updates: Fraction, examples: int, size: int | None
+    ) -> "Schedule":
+        phase = self.phases[number]
+        span = phase.exact_examples(size)
+        left = self.phases[number + 1 :]
+        if span - inside >= Fraction(1, 2):  # less is no example
+            left = (phase.part(inside, span, size), *left)
+        ran = phase if inside else self.phases[number - 1]
+        updates += inside / phase.batch_size
+        at = float(inside if inside else ran.exact_examples(size))
+        rate = next(p for p in reversed(ran.pieces(size)) if p.begin <= at)
+        handover = Handover(
+            examples if self.resumed is None else self.resumed.examples + examples,
+            half_up(updates) + ((self.resumed.updates or 0) if self.resumed else 0),
+            float(rate.at(at)),
+            ran.batch_size,
+            ran.momentum,
+        )
+        return Schedule(
+            left, self.optimizer, self.decay, self.ema_decay, self.batch_norm_decay, handover
+        )
+
+
+def root(value: Fraction) -> Fraction | float:
+    """√value, exact where both terms are squares."""
+    up, down = isqrt(value.numerator), isqrt(value.denominator)
+    if up * up == value.numerator and down * down == value.denominator:
+        return Fraction(up, down)
+    return float(value) ** 0.5

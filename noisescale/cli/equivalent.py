@@ -5,24 +5,45 @@ import json
 from pathlib import Path
 from typing import Any
 
+from noisescale.analysis.cautions import RISKS, check_risk
+from noisescale.analysis.cost import Cost, cost_of, costs, fastest
 from noisescale.analysis.equivalence import Equivalent, find_routes, plan_if_possible
+from noisescale.analysis.handover import handover_notes
+from noisescale.analysis.plan import PARTIAL_BATCH_POLICIES, Plan
 from noisescale.analysis.routes import ROUTES
-from noisescale.analysis.schedule import PARTIAL_BATCH_POLICIES, Plan, Schedule
+from noisescale.analysis.schedule import Schedule
+from noisescale.cli.schedules import (
+    entry_of,
+    print_comparison,
+    print_costs,
+    print_equivalents,
+    row_of,
+    warning_of,
+)
 from noisescale.errors import InputError
-from noisescale.recipe import parse_toml, read_text, schedule_from, step_schedule
+from noisescale.formats import FORMATS, Export, exported
+from noisescale.recipe import named_document, read_document, schedule_from, step_schedule
 
 SCHEMA = "noisescale.equivalent/1"
+DIFF_SCHEMA = "noisescale.diff/1"
+ORIGINAL = "original"
+_EXAMPLES = """examples:
+  noisescale equivalent --recipe smith2018-cifar10 --max-batch-size 5120
+  noisescale equivalent --epochs 200 --batch-size 128 --learning-rate 0.1 --momentum 0.9 \\
+      --milestones 60 120 160 --decay-factor 5 --train-size 50000 --to-batch 1024
+  noisescale equivalent recipe.toml --routes learning-rate --to-batch 1024 --to pytorch > plan.py
+  noisescale equivalent recipe.toml --at-examples 3000000 --to-batch 64
+  noisescale equivalent recipe.toml --diff other.toml"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.epilog = (
-        "example: noisescale equivalent --epochs 200 --batch-size 128 --learning-rate 0.1 "
-        "--momentum 0.9 --milestones 60 120 160 --decay-factor 5 --train-size 50000 "
-        "--max-batch-size 5120"
-    )
-    add = parser.add_argument
-    add("recipe", nargs="?", metavar="RECIPE.toml", help="a recipe file, instead of flags")
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    group = parser.add_argument_group
+    add = group("the recipe: a file, a name, or flags").add_argument
+    add("recipe", nargs="?", metavar="RECIPE", help="a recipe file (.toml or .json)")
+    add("--recipe", dest="named", metavar="NAME", help="a built-in recipe, as smith2018-cifar10")
     add("--train-size", type=int, metavar="N", help="training examples; without it g is per N")
     add("--epochs", type=float, metavar="E", help="total epochs")
     add("--batch-size", type=int, metavar="B", help="examples per update over all devices")
@@ -32,11 +53,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--milestones", type=float, nargs="+", metavar="E", help="epochs at which the rate drops")
     add("--decay-factor", type=float, metavar="F", help="the rate is divided by it at each drop")
     add(
+        "--partial",
+        metavar="POLICY",
+        help=f"batches an epoch does not fill: {', '.join(PARTIAL_BATCH_POLICIES)} (default carry)",
+    )
+    add("--at-examples", type=int, metavar="n", help="what is left after so many examples")
+    add = group("what to run instead").add_argument
+    add(
         "--to-batch",
         type=int,
         metavar="B",
-        help="first batch size of learning-rate and momentum (default: the first batch times the "
-        "first drop factor)",
+        help="first batch size (default: first batch times the first drop of the rate)",
     )
     add("--max-batch-size", type=int, metavar="B", help="no batch grows beyond it")
     add("--granularity", type=int, default=1, metavar="K", help="batch sizes are multiples of K")
@@ -46,35 +73,90 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ROUTE",
         help=f"{', '.join(ROUTES)}; compose with +, as learning-rate+grow-batch",
     )
+    add("--base-batch-size", type=int, metavar="B", help="the batch the rate is stated for")
+    add("--micro-batch-size", type=int, metavar="B", help="most examples at once per device")
+    add("--devices", type=int, default=1, metavar="D", help="devices that share a batch")
+    add = group("what is known of the model and the machine").add_argument
+    add("--sharpness", type=float, metavar="S", help="largest curvature of the loss")
+    add("--critical-batch-size", type=float, metavar="B", help="warn beyond it; S and E over least")
     add(
-        "--partial",
-        metavar="POLICY",
-        help=f"batches an epoch does not fill: {', '.join(PARTIAL_BATCH_POLICIES)} (default carry)",
+        "--throughput",
+        nargs="+",
+        metavar="B:RATE",
+        help="measured examples per second at a batch size (or micro-batch x devices)",
     )
+    add("--max-risk", metavar="RISK", help=f"for the fastest route: {', '.join(RISKS)} (some)")
+    add = group("what comes out").add_argument
     add("--json", action="store_true", help="print one JSON document")
-    add("--plot", metavar="FILE", help="draw learning rate, batch and g against epochs")
+    add("--plot", metavar="FILE", help="draw rate, batch, g and updates against epochs")
+    add("--to", metavar="FORMAT", help=f"print one route as a file: {', '.join(FORMATS)}")
+    add("--diff", metavar="OTHER", help="is this recipe (file or name) the same run?")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table or the JSON document."""
+    """Print the table, the JSON document, a file in a trainer's format, or the comparison."""
     schedule, train_size, partial = _schedule(options)
+    if options.at_examples is not None:
+        schedule = schedule.after(examples=options.at_examples, train_size=train_size)
+    if options.diff is not None:
+        return _diff(options, schedule, train_size, partial)
+    routes = options.routes
+    if options.to is not None:
+        if options.json or options.plot is not None:
+            raise InputError("--to prints a file: leave --json and --plot out")
+        if routes is None or len(routes) != 1:
+            raise InputError(
+                f"--to writes one schedule: name it with --routes ({', '.join(ROUTES)}, a "
+                f"composition, or {ORIGINAL})"
+            )
+    found: list[Equivalent] = []
+    left_out: dict[str, str] = {}
+    if routes != [ORIGINAL]:
+        found, left_out = find_routes(schedule, train_size, **_route_options(options, partial))
     original = plan_if_possible(schedule, train_size, partial)
-    limits = (options.to_batch, options.max_batch_size, options.granularity)
-    found, left_out = find_routes(schedule, train_size, options.routes, limits, partial)
+    if options.to is not None:
+        what = found[0] if found else None
+        chosen = schedule if what is None else what.schedule
+        plan = original if what is None else what.plan
+        title = f"{routes[0]} of {options.recipe or options.named or 'the recipe given by flags'}"
+        print(exported(Export(title, chosen, train_size, partial, plan), options.to), end="")
+        return 0
+    listed, best = _costs(options, original, found)
     if options.plot is not None:
-        _draw(options.plot, train_size, schedule, original, found)
+        _draw(options.plot, schedule, original, found)
     if options.json:
+        notes = handover_notes(schedule, schedule, train_size)
+        first = entry_of(ORIGINAL, schedule, original, None, listed)
         document = {
             "schema": SCHEMA,
             "train_size": train_size,
-            "original": _entry("original", schedule, original, None),
-            "equivalents": [_entry(e.name, e.schedule, e.plan, e) for e in found],
+            "original": first | {"warnings": [warning_of(w) for w in notes]},
+            "equivalents": [entry_of(e.name, e.schedule, e.plan, e, listed) for e in found],
             "left_out": [{"name": k, "reason": v} for k, v in left_out.items()],
         }
+        if options.throughput is not None:
+            document["fastest"] = None if best is None else best.name
         print(json.dumps(document, indent=2, allow_nan=False))
     else:
-        _print_tables(schedule, train_size, partial, original, found, left_out)
+        print_equivalents(schedule, train_size, partial, original, found, left_out)
+        if listed:
+            print_costs(listed, best, options.max_risk or "some")
     return 0
+
+
+def _route_options(options: argparse.Namespace, partial: str) -> dict[str, Any]:
+    return {
+        "routes": options.routes,
+        "target_batch_size": options.to_batch,
+        "max_batch_size": options.max_batch_size,
+        "granularity": options.granularity,
+        "base_batch_size": options.base_batch_size,
+        "micro_batch_size": options.micro_batch_size,
+        "devices": options.devices,
+        "sharpness": options.sharpness,
+        "critical_batch_size": options.critical_batch_size,
+        "partial": partial,
+    }
 
 
 def _schedule(options: argparse.Namespace) -> tuple[Schedule, int | None, str]:
@@ -88,20 +170,24 @@ def _schedule(options: argparse.Namespace) -> tuple[Schedule, int | None, str]:
         "--decay-factor": options.decay_factor,
     }
     given = [name for name, value in flags.items() if value is not None]
-    if options.recipe is not None:
+    if options.recipe is not None and options.named is not None:
+        raise InputError("--recipe NAME and a recipe file: give one or the other")
+    if options.recipe is not None or options.named is not None:
         if given:
-            raise InputError(f"{given[0]} and a recipe file: give one or the other")
-        schedule, train_size, partial = schedule_from(
-            parse_toml(read_text(options.recipe), options.recipe)
-        )
+            raise InputError(f"{given[0]} and a recipe: give one or the other")
+        if options.recipe is not None:
+            document = read_document(options.recipe)
+        else:
+            document = named_document(options.named)
+        schedule, train_size, partial = schedule_from(document)
         if options.train_size is not None:
             train_size = options.train_size
         return schedule, train_size, partial if options.partial is None else options.partial
     for name in ("--epochs", "--batch-size", "--learning-rate"):
         if flags[name] is None:
             raise InputError(
-                f"give a recipe file, or at least --epochs, --batch-size and --learning-rate "
-                f"({name} is missing)"
+                f"give a recipe file, --recipe NAME, or at least --epochs, --batch-size and "
+                f"--learning-rate ({name} is missing)"
             )
     schedule = step_schedule(
         epochs=options.epochs,
@@ -115,128 +201,85 @@ def _schedule(options: argparse.Namespace) -> tuple[Schedule, int | None, str]:
     return schedule, options.train_size, "carry" if options.partial is None else options.partial
 
 
-def _entry(
-    name: str, schedule: Schedule, plan: Plan | None, found: Equivalent | None
-) -> dict[str, Any]:
-    phases = []
-    for number, phase in enumerate(schedule.phases):
-        row = None if plan is None else plan.rows[number]
-        per_example = phase.learning_rate / (phase.batch_size * (1 - phase.momentum))
-        phases.append(
-            {
-                "epochs": phase.epochs if row is None else row.epochs,
-                "learning_rate": phase.learning_rate,
-                "batch_size": phase.batch_size,
-                "momentum": phase.momentum,
-                "weight_decay": phase.weight_decay,
-                "updates": None if row is None else row.updates,
-                "noise_scale": per_example if row is None else row.noise_scale,
-                "noise_scale_finite_population": None
-                if row is None
-                else row.noise_scale_finite_population,
-            }
+def _diff(
+    options: argparse.Namespace, schedule: Schedule, train_size: int | None, partial: str
+) -> int:
+    from noisescale.analysis.same_run import compare_runs
+
+    for flag in ("to", "plot", "routes", "to_batch", "throughput"):
+        if getattr(options, flag) is not None:
+            shown = flag.replace("_", "-")
+            raise InputError(f"--diff compares two recipes as they stand: leave --{shown} out")
+    path = Path(options.diff)
+    is_file = path.suffix.lower() in (".toml", ".json") or path.exists()
+    document = read_document(path) if is_file else named_document(options.diff)
+    other, other_size, other_partial = schedule_from(document)
+    if options.train_size is None and None not in (train_size, other_size):
+        if train_size != other_size:
+            raise InputError(
+                f"the recipes are for train sizes {train_size} and {other_size}: say which one "
+                "counts with --train-size"
+            )
+    if options.partial is None and partial != other_partial:
+        raise InputError(
+            f"the recipes have partial={partial!r} and {other_partial!r}: say which one counts "
+            "with --partial"
         )
-    return {
-        "name": name,
-        "phases": phases,
-        "updates": None if plan is None else plan.updates,
-        "updates_exact": None if plan is None else plan.updates_exact,
-        "examples": None if plan is None else plan.examples,
-        "invariants": []
-        if found is None
-        else [
-            {
-                "name": i.name,
-                "before": i.before,
-                "after": i.after,
-                "max_relative_deviation": i.max_relative_deviation,
-                "kept": i.kept,
-            }
-            for i in found.invariants
-        ],
-        "warnings": []
-        if found is None
-        else [{"code": w.code, "message": w.message, "source": w.source} for w in found.warnings],
+    found = compare_runs(schedule, other, train_size or other_size, partial)
+    if options.json:
+        document = {
+            "schema": DIFF_SCHEMA,
+            "train_size": train_size or other_size,
+            "same": found.same,
+            "reason": found.reason,
+            "invariants": [row_of(row) for row in found.invariants],
+        }
+        print(json.dumps(document, indent=2, allow_nan=False))
+    else:
+        print_comparison(found)
+    return 0
+
+
+def _costs(
+    options: argparse.Namespace, original: Plan | None, found: list[Equivalent]
+) -> tuple[list[Cost], Cost | None]:
+    most = check_risk(options.max_risk or "some")
+    if options.throughput is None and options.critical_batch_size is None:
+        if options.max_risk is not None:
+            raise InputError("--max-risk chooses the fastest route: give --throughput")
+        return [], None
+    if original is None:
+        raise InputError("costs are counted in updates: give --train-size")
+    known = {
+        "throughput": None if options.throughput is None else _throughput(options.throughput),
+        "critical_batch_size": options.critical_batch_size,
     }
+    listed = [cost_of(ORIGINAL, original, **known), *costs(found, **known)]
+    return listed, fastest(listed, most)
 
 
-def _print_tables(
-    schedule: Schedule,
-    train_size: int | None,
-    partial: str,
-    original: Plan | None,
-    found: list[Equivalent],
-    left_out: dict[str, str],
-) -> None:
-    from rich.markup import escape
-
-    from noisescale.cli.tables import Output, number, numbers, table
-
-    console = Output()
-    unit = "g" if train_size else "g / N"
-    where = f"N = {train_size:,}" if train_size else "no train size: g per training example"
-    console.print(f"[bold]Same noise scale g = εN/(B(1−m))[/bold]   {where}, partial = {partial}")
-    rows = []
-    for name, a_schedule, plan in [
-        ("original", schedule, original),
-        *((e.name, e.schedule, e.plan) for e in found),
-    ]:
-        entry = _entry(name, a_schedule, plan, None)
-        phases = entry["phases"]
-        rows.append(
-            [
-                name,
-                "?" if plan is None else f"{plan.updates:,}",
-                numbers(p["learning_rate"] for p in phases),
-                numbers(p["batch_size"] for p in phases),
-                numbers(p["momentum"] for p in phases),
-                f"{number(phases[0]['noise_scale'])} → {number(phases[-1]['noise_scale'])}",
-            ]
-        )
-    head = ["schedule", "updates", "learning rate", "batch", "momentum", unit]
-    console.print(table(head, rows, right={1}))
-    for name, reason in left_out.items():
-        console.print(f"{name} cannot apply: {escape(reason)}")
-    if not found:
-        return
-    rows = []
-    for e in found:
-        kept = ", ".join(i.name.replace("_", " ") for i in e.invariants if i.kept)
-        broken = ", ".join(
-            f"{i.name.replace('_', ' ')} {_change(i.before, i.after)}"
-            for i in e.invariants
-            if not i.kept
-        )
-        rows.append([e.name, kept, broken])
-    console.print(table(["schedule", "kept (within 1 %)", "broken (where it differs most)"], rows))
-    for e in found:
-        for warning in e.warnings:
-            text = escape(f"{warning.message} [{warning.source}]")
-            console.print(f"[yellow]{e.name}[/yellow]: {text}")
-    if original is None:
-        console.print("Durations are in epochs: give --train-size to count updates.")
+def _throughput(texts: list[str]) -> dict[int, float]:
+    table = {}
+    for text in texts:
+        batch, _, rate = text.partition(":")
+        try:
+            table[int(batch)] = float(rate)
+        except ValueError:
+            raise InputError(
+                f"--throughput {text!r}: write batch:examples-per-second, as 128:2500"
+            ) from None
+    return table
 
 
-def _change(before: float, after: float) -> str:
-    if not before:
-        return f"0 → {after:.3g}"
-    ratio = after / before
-    return f"× {ratio:.3g}" if ratio >= 1.5 or ratio <= 0.67 else f"{ratio - 1:+.1%}"
-
-
-def _draw(
-    path: str,
-    train_size: int | None,
-    schedule: Schedule,
-    original: Plan | None,
-    found: list[Equivalent],
-) -> None:
-    if original is None:
+def _draw(path: str, schedule: Schedule, original: Plan | None, found: list[Equivalent]) -> None:
+    if original is None or original.train_size is None:
         raise InputError("--plot draws against epochs: give --train-size")
     from noisescale.plots import draw_schedules, new_figure, save
 
-    target = Path(path)
-    plans = {"original": original} | {e.name: e.plan for e in found if e.plan is not None}
-    figure = new_figure(1, 3, title="Schedules at equal noise scale")
+    plans = {ORIGINAL: original} | {e.name: e.plan for e in found if e.plan is not None}
+    what = "Schedules at equal noise scale, and other rules"
+    if schedule.resumed is not None:
+        what += f", after {schedule.resumed.examples:,} examples"
+    figure = new_figure(2, 2, title=what)
     draw_schedules(figure.axes, plans)
-    save(figure, target)
+    save(figure, Path(path))

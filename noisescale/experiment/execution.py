@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from noisescale.analysis.schedule import PlanRow
+from noisescale.analysis.plan import PlanRow
 from noisescale.experiment.conclusion import SeedCurves
 from noisescale.experiment.specification import PlannedArm
 from noisescale.recipe import Recipe

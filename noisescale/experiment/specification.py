@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from noisescale.analysis.equivalence import equivalents
-from noisescale.analysis.schedule import Plan
+from noisescale.analysis.plan import Plan
 from noisescale.errors import InputError, unknown_name
 from noisescale.recipe import Recipe, recipe_from
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from noisescale.analysis.schedule import shown
+from noisescale.analysis.checks import shown
 from noisescale.errors import InputError
 from noisescale.experiment.conclusion import SeedCurves, conclude
 from noisescale.experiment.report import markdown_report
@@ -192,18 +192,7 @@ def _arm_entry(
         "name": arm.name,
         "role": role,
         "updates": arm.plan.updates,
-        "phases": [
-            {
-                "epochs": row.epochs,
-                "learning_rate": row.learning_rate,
-                "batch_size": row.batch_size,
-                "momentum": row.momentum,
-                "updates": row.updates,
-                "noise_scale": row.noise_scale,
-                "noise_scale_finite_population": row.noise_scale_finite_population,
-            }
-            for row in arm.plan.rows
-        ],
+        "phases": [row.described() for row in arm.plan.rows],
         "seeds": [
             {
                 "seed": one.seed,

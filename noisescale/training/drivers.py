@@ -53,9 +53,12 @@ class Driver:
             indices: jax.Array,
             counts: jax.Array,
             number: jax.Array,
-            hyper: Hyper,
+            learning_rates: jax.Array,
+            momentum: jax.Array,
+            weight_decay: jax.Array,
         ) -> TrainState:
             def body(k: jax.Array, current: TrainState) -> TrainState:
+                hyper = Hyper(learning_rates[k], momentum, weight_decay)
                 return one(current, inputs, labels, indices[k], counts, hyper)
 
             return jax.lax.fori_loop(0, number, body, state)
@@ -68,19 +71,33 @@ class Driver:
         return max(1, STRETCH_EXAMPLES // batch_size)
 
     def advance(
-        self, state: TrainState, indices: NDArray[np.int32], batch_size: int, hyper: Hyper
+        self,
+        state: TrainState,
+        indices: NDArray[np.int32],
+        batch_size: int,
+        learning_rates: NDArray[np.float64],
+        momentum: float,
+        weight_decay: float,
     ) -> TrainState:
-        """The state after len(indices)/B updates; at most `stretch_updates` of them."""
+        """The state after len(indices)/B updates, each with its learning rate.
+
+        There may be at most `stretch_updates` of them.
+        """
         number = len(indices) // batch_size
         batches, counts = self._parts(indices.reshape(number, batch_size))
-        scalars = Hyper(*(jnp.float32(value) for value in hyper))
+        rates = learning_rates.astype(np.float32)
+        others = (jnp.float32(momentum), jnp.float32(weight_decay))
         if self._host:
-            for batch in batches:
-                state = self._one(state, *self._data, batch, counts, scalars)
+            for batch, rate in zip(batches, rates, strict=True):
+                hyper = Hyper(jnp.float32(rate), *others)
+                state = self._one(state, *self._data, batch, counts, hyper)
             return state
-        padded = np.zeros((self.stretch_updates(batch_size), *batches.shape[1:]), np.int32)
-        padded[:number] = batches
-        return self._stretch(state, *self._data, padded, counts, np.int32(number), scalars)
+        most = self.stretch_updates(batch_size)
+        padded, padded_rates = np.zeros((most, *batches.shape[1:]), np.int32), np.zeros(most, "f4")
+        padded[:number], padded_rates[:number] = batches, rates
+        return self._stretch(
+            state, *self._data, padded, counts, np.int32(number), padded_rates, *others
+        )
 
     def compiled(self) -> int:
         """How many programs were compiled so far: one per distinct shape of a batch."""

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisescale.analysis.schedule import Plan, PlanRow
+from noisescale.analysis.plan import Plan, PlanRow
 from noisescale.recipe import Recipe
 from noisescale.training.data import Dataset
 from noisescale.training.drivers import Driver
 from noisescale.training.models import build_model
 from noisescale.training.probes import Probes
-from noisescale.training.steps import Hyper, PyTree, TrainState
+from noisescale.training.steps import PyTree, TrainState
 from noisescale.training.streams import DataStream, initial_weights_key
 
 # Distances are measured at so many updates per decade.
@@ -75,6 +75,12 @@ def stops_of(plan: Plan, number: int, evaluate_every: float) -> list[Stop]:
     return sorted(stops, key=lambda s: (s.update, s.epoch is None, s.epoch or 0.0))
 
 
+def _last_rate(row: PlanRow, update: int) -> float:
+    """The learning rate of the last update done."""
+    number = max(update - row.start_update, 1)
+    return float(row.learning_rates(number - 1, number)[0])
+
+
 class Trainer:
     """Data on the device and compiled programs, shared by all runs of a kind of recipe."""
 
@@ -122,7 +128,6 @@ class Trainer:
         """
         if progress.diverged:
             return progress
-        hyper = Hyper(row.learning_rate, row.momentum, row.weight_decay)
         size = self._dataset.train_size
         stream = DataStream(progress.seed, progress.replica, size)
         rows = list(progress.rows)
@@ -132,11 +137,14 @@ class Trainer:
                 most = self._driver.stretch_updates(row.batch_size)
                 number = min(goal - progress.update, most)
                 examples = number * row.batch_size
+                done = progress.update - row.start_update
                 state = self._driver.advance(
                     progress.state,
                     stream.indices(progress.examples, examples),
                     row.batch_size,
-                    hyper,
+                    row.learning_rates(done, done + number),
+                    row.momentum,
+                    row.weight_decay,
                 )
                 progress = replace(
                     progress,
@@ -167,7 +175,7 @@ class Trainer:
             "update": progress.update,
             "epoch": epoch,
             "examples": progress.examples,
-            "learning_rate": None if row is None else row.learning_rate,
+            "learning_rate": None if row is None else _last_rate(row, progress.update),
             "batch_size": None if row is None else row.batch_size,
             "momentum": None if row is None else row.momentum,
             "train_loss": train[0],

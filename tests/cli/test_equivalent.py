@@ -54,9 +54,11 @@ def test_json_of_the_published_schedule(capsys):
     }
     assert last["noise_scale"] == pytest.approx(3.125)
     for e in by_name.values():
-        kept = {i["name"]: i for i in e["invariants"]}
-        assert kept["noise_scale"]["kept"] is True
-        assert kept["updates"]["kept"] is False
+        kept = {i["name"]: i["kept"] for i in e["invariants"]}
+        by_sqrt = e["name"] in ("sqrt", "regime-adaptation")
+        assert kept["noise_scale"] is not by_sqrt
+        assert kept["diffusion_per_update"] is by_sqrt
+        assert kept["updates"] is (e["name"] == "regime-adaptation")
         assert all(w["code"] and w["message"] and w["source"] for w in e["warnings"])
 
 
@@ -193,7 +195,7 @@ def test_bad_input(capsys, tmp_path, monkeypatch, arguments, message):
         (RECIPE.replace("momentum = 0.9", "weight_decay = 1e308", 1), "weight_decay=1e+308"),
         ("a = " + "[" * 5000, "nested too deeply"),
         (RECIPE.replace("batch_size = 128", "batch_size = [128]"), "batch_size=[128]"),
-        (RECIPE.replace("learning_rate = 0.1", "learning_rate = {start=1}"), "learning_rate={"),
+        (RECIPE.replace("learning_rate = 0.1", "learning_rate = {start=1}"), "needs 'shape'"),
     ],
 )
 def test_bad_recipes(capsys, tmp_path, text, message):
@@ -213,7 +215,7 @@ def test_help_has_an_example(capsys):
         with pytest.raises(SystemExit) as exit_:
             main([command, "--help"])
         assert exit_.value.code == 0
-        assert f"example: noisescale {command}" in " ".join(capsys.readouterr().out.split())
+        assert f" noisescale {command} " in " ".join(capsys.readouterr().out.split())
 
 
 def test_as_a_program(tmp_path):

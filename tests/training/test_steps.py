@@ -8,7 +8,7 @@ from noisescale.recipe import ModelConfig
 from noisescale.training.drivers import Driver
 from noisescale.training.models import build_model
 from noisescale.training.probes import Probes
-from noisescale.training.steps import Hyper, TrainState, cross_entropy, micro_step
+from noisescale.training.steps import TrainState, cross_entropy, micro_step
 from noisescale.training.streams import DataStream, initial_weights_key
 from tests.reference import training as twin
 
@@ -38,11 +38,15 @@ def run(problem, batch, updates, *, form="trace", kind="device", micro=0, chunk=
     )
     stream = DataStream(0, 0, SIZE)
     state = TrainState(weights, jax.tree.map(jnp.zeros_like, weights))
-    hyper = Hyper(HYPER["rate"], HYPER["momentum"], HYPER["decay"])
+    others = (HYPER["momentum"], HYPER["decay"])
     chunk = chunk or updates
     for start in range(0, updates, chunk):
         number = min(chunk, updates - start)
-        state = driver.advance(state, stream.indices(start * batch, number * batch), batch, hyper)
+        indices, rates = (
+            stream.indices(start * batch, number * batch),
+            np.full(number, HYPER["rate"]),
+        )
+        state = driver.advance(state, indices, batch, rates, *others)
     return state, driver
 
 
@@ -99,8 +103,8 @@ def test_trace_and_velocity_part_when_the_rate_changes(problem):
     for a, b in zip(leaves(trace), leaves(velocity), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     indices = DataStream(0, 0, SIZE).indices(80, 8)
-    lower = Hyper(HYPER["rate"] / 5, HYPER["momentum"], HYPER["decay"])
-    after = [d.advance(s, indices, 8, lower) for d, s in ((driver, trace), (other, velocity))]
+    lower = (np.full(1, HYPER["rate"] / 5), HYPER["momentum"], HYPER["decay"])
+    after = [d.advance(s, indices, 8, *lower) for d, s in ((driver, trace), (other, velocity))]
     for v, a, b in zip(
         jax.tree.leaves(trace.velocity), leaves(after[0]), leaves(after[1]), strict=True
     ):
@@ -116,7 +120,7 @@ def test_programs_are_compiled_once_per_batch_size(problem):
         for batch in (4, 10):
             for updates in (1, 3):
                 indices = np.zeros(batch * updates, np.int32)
-                driver.advance(state, indices, batch, Hyper(rate, 0.9, 0.0))
+                driver.advance(state, indices, batch, np.full(updates, rate), 0.9, 0.0)
     assert driver.compiled() == 2
 
 
