@@ -170,8 +170,17 @@ def parse_json(text: str, origin: str) -> dict[str, Any]:
     """The document as a dict, without its schema; `origin` names it in the InputError."""
     import json
 
+    def no_constant(name: str) -> None:
+        raise ValueError(f"{name} is no number of JSON")
+
+    def no_twin(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(pairs)
+        if len(table) < len(pairs):
+            raise ValueError("a key stands twice in one object")
+        return table
+
     try:
-        document = json.loads(text)
+        document = json.loads(text, parse_constant=no_constant, object_pairs_hook=no_twin)
     except RecursionError:
         raise InputError(f"{origin} is nested too deeply: write flat tables") from None
     except ValueError as error:

@@ -322,7 +322,7 @@ def _short_warm_up(change: Change) -> list[RuleWarning]:
         return []
     warm, first = _warm_up_examples(change.after, change.train_size), change.after.phases[0]
     memory = scale.momentum_memory_examples(first.batch_size, first.momentum)
-    if not warm or not first.momentum or warm >= memory:
+    if not warm or not first.momentum or warm >= memory * (1 - 1e-9):
         return []
     return [
         RuleWarning(

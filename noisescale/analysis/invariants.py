@@ -97,8 +97,10 @@ def _by_time(
             old = quantity(point.before)
             new = (new_quantity or quantity)(point.after)
             relative = deviation(old, new)
-            if relative > worst or (relative == worst and not any(first)):
-                worst, first = relative, (old, new)
+            # Of equal deviations the one where there is most of the quantity is shown.
+            alike = relative >= worst * (1 - 1e-6) and abs(old) > abs(first[0])
+            if relative > worst or alike:
+                worst, first = max(relative, worst), (old, new)
             if relative > KEPT_WITHIN and since is None:
                 since = point.time
         kept = worst <= KEPT_WITHIN

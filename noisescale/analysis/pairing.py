@@ -60,8 +60,10 @@ def by_parents(
             for look in looks:
                 inside = float(length) * look
                 there = float(begin / stretch) + inside / float(stretch)
+                # A stretch differs from its beginning, though it is first looked at just after.
+                since = float(begin / stretch) if look == looks[0] else there
                 yield Point(
-                    clock + there / (train_size or 1),
+                    clock + since / (train_size or 1),
                     _values(phase, olds, there),
                     _values(child, pieces, inside),
                 )
@@ -95,7 +97,8 @@ def by_clock(before: Schedule, after: Schedule, train_size: int | None) -> Itera
         for look in looks:
             time = float(begin) + look * float(end - begin)
             old, new = (_values(row[2], row[3], time - float(row[0])) for row in rows)
-            yield Point(time / (train_size or 1), old, new)
+            since = float(begin) if look == looks[0] else time
+            yield Point(since / (train_size or 1), old, new)
 
 
 def _steady(phase: Phase) -> bool:

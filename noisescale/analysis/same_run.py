@@ -46,7 +46,9 @@ def compare_runs(
     rows = invariants_of(first, second, points, plans[0], plans[1], train_size)
     if in_epochs:
         rows = (*rows, _lengths(first, second))
-    rows = _since(rows, points[-1].time)
+    size = 1 if in_epochs else train_size
+    ends = [sum(p.exact_examples(size) for p in s.phases) for s in (first, second)]
+    rows = _since(rows, float(min(ends)) / (size or 1))
     # Without N, per-epoch sums cannot be taken; rates per example stand for them.
     decisive = (*DECISIVE, "epochs", "weight_decay_timescale_examples")
     broken = [row for row in rows if row.name in decisive and not row.kept]

@@ -234,10 +234,13 @@ def print_comparison(found: Comparison) -> None:
             number(row.before),
             number(row.after),
             f"{row.max_relative_deviation:.2%}",
-            "kept" if row.kept else "differs",
-            "" if row.differs_from is None else number(row.differs_from),
+            "kept" if row.kept else f"differs{_since(row)}",
         ]
         for row in found.invariants
     ]
-    head = ["quantity", "first", "second", "deviation", "", "from"]
-    console.print(table(head, rows, right={1, 2, 3, 5}))
+    head = ["quantity", "first", "second", "deviation", "from when"]
+    console.print(table(head, rows, right={1, 2, 3}, fold_names=True))
+
+
+def _since(row: Invariant) -> str:
+    return "" if row.differs_from is None else f" from {number(row.differs_from)}"

@@ -18,14 +18,21 @@ class Output(Console):
 
 
 def table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], right: set[int] | None = None
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: set[int] | None = None,
+    fold_names: bool = False,
 ) -> Table:
-    """A plain table; columns in `right` are aligned to the right."""
+    """A plain table; columns in `right` are aligned to the right.
+
+    Args:
+        fold_names: the first column may be broken over lines.
+    """
     built = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(head):
         justify = "right" if right and number in right else "left"
         # Numbers to the right and names to the left of a table are never broken.
-        whole = number == 0 or (right is not None and number in right)
+        whole = (number == 0 and not fold_names) or (right is not None and number in right)
         built.add_column(name, justify=justify, overflow="fold", no_wrap=whole and len(head) > 3)  # type: ignore[arg-type]
     for row in rows:
         built.add_row(*row)

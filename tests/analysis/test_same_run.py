@@ -1,0 +1,97 @@
+import pytest
+
+from noisescale import InputError, Phase, Schedule, equivalents
+from noisescale.analysis.same_run import compare_runs
+
+N = 10000
+
+
+def run(*phases, **options):
+    base = {"batch_size": 100, "momentum": 0.9, "weight_decay": 1e-4}
+    return Schedule([Phase(**{**base, **p}) for p in phases], **options)
+
+
+BASE = run({"epochs": 20, "learning_rate": 0.1}, {"epochs": 10, "learning_rate": 0.02})
+
+
+def row(found, name):
+    return next(r for r in found.invariants if r.name == name)
+
+
+@pytest.mark.parametrize("name", ["learning-rate", "momentum", "grow-batch", "hybrid"])
+def test_equivalents_are_the_same_run(name):
+    (other,) = equivalents(BASE, N, routes=[name])
+    found = compare_runs(BASE, other.schedule, N)
+    assert found.same, found.reason
+    assert not row(found, "updates").kept
+    assert "updates" in found.reason
+
+
+def test_the_square_root_is_not():
+    (other,) = equivalents(BASE, N, routes=["sqrt"], target_batch_size=400)
+    found = compare_runs(BASE, other.schedule, N)
+    assert not found.same
+    assert "noise scale differs from epoch 0" in found.reason
+    assert row(found, "noise_scale").after == pytest.approx(row(found, "noise_scale").before / 2)
+
+
+def test_from_which_epoch():
+    later = run(
+        {"epochs": 20, "learning_rate": 0.1},
+        {"epochs": 4, "learning_rate": 0.02},
+        {"epochs": 6, "learning_rate": 0.01},
+    )
+    found = compare_runs(BASE, later, N)
+    assert not found.same
+    assert row(found, "noise_scale").differs_from == pytest.approx(24)
+    assert row(found, "sde_time").differs_from == pytest.approx(24)
+    assert "from epoch 24" in found.reason
+    shorter = compare_runs(BASE, run({"epochs": 20, "learning_rate": 0.1}), N)
+    assert row(shorter, "noise_scale").kept
+    assert row(shorter, "examples").differs_from == pytest.approx(20)
+    assert not shorter.same
+    decay = run(
+        {"epochs": 20, "learning_rate": 0.1},
+        {"epochs": 10, "learning_rate": 0.02, "weight_decay": 2e-4},
+    )
+    found = compare_runs(BASE, decay, N)
+    assert "weight decay per epoch differs from epoch 20" in found.reason
+
+
+def test_a_drop_written_as_a_shape_is_the_same_run():
+    shape = {"shape": "step", "start": 0.1, "factor": 5, "milestones": {"epochs": [20]}}
+    assert compare_runs(BASE, run({"epochs": 30, "learning_rate": shape}), N).same
+    found = compare_runs(BASE, BASE, N)
+    assert found.same and all(r.kept for r in found.invariants)
+
+
+def test_a_cosine_is_not_a_line():
+    cosine = run({"epochs": 10, "learning_rate": {"shape": "cosine", "start": 0.1}})
+    linear = run({"epochs": 10, "learning_rate": {"shape": "linear", "start": 0.1}})
+    found = compare_runs(cosine, linear, N)
+    # Their times agree: both sum to half of the first rate.
+    assert row(found, "sde_time").kept and not row(found, "noise_scale").kept
+    assert not found.same
+
+
+def test_without_a_train_size():
+    assert compare_runs(BASE, BASE).same
+    other = run({"epochs": 20, "learning_rate": 0.2}, {"epochs": 10, "learning_rate": 0.02})
+    assert "differs from epoch 0" in compare_runs(BASE, other).reason
+    shorter = compare_runs(BASE, run({"epochs": 20, "learning_rate": 0.1}))
+    assert "epochs differs from epoch 20" in shorter.reason
+    counted = run({"updates": 10, "learning_rate": 0.1})
+    assert compare_runs(counted, run({"examples": 1000, "learning_rate": 0.1})).same
+    more = compare_runs(counted, run({"examples": 1500, "learning_rate": 0.1}))
+    assert "examples differs from example 1,000" in more.reason
+    with pytest.raises(InputError, match="give train_size"):
+        compare_runs(BASE, counted)
+
+
+def test_partial_batches_count():
+    coarse = run({"epochs": 20, "learning_rate": 3.0, "batch_size": 3000})
+    fine = run({"epochs": 20, "learning_rate": 0.1})
+    assert compare_runs(fine, coarse, N, "carry").same
+    found = compare_runs(fine, coarse, N, "drop")
+    assert not found.same
+    assert row(found, "sde_time").after == pytest.approx(0.9 * row(found, "sde_time").before)
