@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -119,16 +120,16 @@ class PlanRow:
         return self.rates_at(np.arange(first, last, dtype=np.float64))
 
     def rates_at(self, updates: NDArray[np.float64]) -> NDArray[np.float64]:
-        """ε at update numbers that need not be whole, counted from the phase's start."""
+        """ε at increasing numbers, whole or not, of updates counted from the phase's start."""
         span = float(self.end_examples - self.start_examples)
         times = np.clip(self.clock.at(updates), 0.0, span)
-        rates = np.empty_like(times)
-        edges = [float(piece.begin) for piece in self.rate[1:]]
-        which = np.searchsorted(edges, times, side="right")
-        for number, piece in enumerate(self.rate):
-            inside = which == number
-            rates[inside] = piece.at(times[inside])
-        return rates
+        if len(self.rate) == 1:
+            return self.rate[0].at(times)
+        # Time increases with the update, so every piece has a slice of them.
+        inner = np.searchsorted(times, [float(piece.begin) for piece in self.rate[1:]])
+        cuts = [0, *inner.tolist(), len(times)]
+        slices = zip(self.rate, pairwise(cuts), strict=True)
+        return np.concatenate([piece.at(times[low:high]) for piece, (low, high) in slices])
 
     @property
     def sde_time(self) -> float:

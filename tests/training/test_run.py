@@ -8,6 +8,7 @@ from noisescale.recipe import DataConfig, ModelConfig, OptimizerConfig, Recipe, 
 from noisescale.training.data import load_dataset
 from noisescale.training.run import Trainer, stops_of
 from noisescale.training.streams import DataStream
+from tests.reference import shapes as shape_twin
 from tests.reference import training as twin
 
 RECIPE = Recipe(
@@ -86,14 +87,19 @@ def test_stops_depend_on_the_phase_alone(dataset):
 @pytest.mark.parametrize("form", ["trace", "velocity"])
 @pytest.mark.parametrize("kind", ["device", "host"])
 def test_a_whole_run_is_the_twins(dataset, form, kind):
-    """Three phases in three units, weight decay, micro-batches, a replica: as one NumPy loop."""
+    """Three phases in three units, the last with a shape, decay, micro-batches, a replica."""
+    falling = {"shape": "cosine", "start": 0.02, "end": 0.001, "warmup": {"updates": 2}}
     recipe = Recipe(
         schedule=Schedule(
             [
                 Phase(epochs=0.5, learning_rate=0.05, batch_size=16, momentum=0.9),
                 Phase(updates=7, learning_rate=0.02, batch_size=50, momentum=0.5, weight_decay=0.1),
                 Phase(
-                    examples=150, learning_rate=0.01, batch_size=30, momentum=0.9, weight_decay=0.3
+                    examples=150,
+                    learning_rate=falling,
+                    batch_size=30,
+                    momentum=0.9,
+                    weight_decay=0.3,
                 ),
             ]
         ),
@@ -111,6 +117,9 @@ def test_a_whole_run_is_the_twins(dataset, form, kind):
     v = [np.zeros_like(a) for a in w]
     for row in plan.rows:
         for _ in range(row.updates):
+            rate = row.learning_rate
+            if not row.constant:  # the phase begins at example 450, its first update at 446
+                rate = shape_twin.rate(falling, max(position - 450, 0), 150, 200, 30)
             batch = stream.indices(position, row.batch_size)
             position += row.batch_size
             _, dw, db = twin.loss_and_gradient(w[:3], w[3:], x[batch], y[batch])
@@ -118,9 +127,9 @@ def test_a_whole_run_is_the_twins(dataset, form, kind):
                 d = gradient + row.weight_decay * w[k]
                 if form == "trace":
                     v[k] = row.momentum * v[k] + d
-                    w[k] = w[k] - row.learning_rate * v[k]
+                    w[k] = w[k] - rate * v[k]
                 else:
-                    v[k] = row.momentum * v[k] - row.learning_rate * d
+                    v[k] = row.momentum * v[k] - rate * d
                     w[k] = w[k] + v[k]
     ours = [*progress.state.weights.weights, *progress.state.weights.biases]
     for a, expected in zip(ours, w, strict=True):
@@ -128,6 +137,7 @@ def test_a_whole_run_is_the_twins(dataset, form, kind):
         np.testing.assert_allclose(np.asarray(a), expected, atol=5e-6)
     assert progress.examples == position
     last = progress.rows[-1]
+    assert last["learning_rate"] == pytest.approx(rate, rel=1e-9)
     train_loss, _, _ = twin.loss_and_gradient(w[:3], w[3:], x, y)
     test_x = dataset.evaluation_inputs.astype(np.float64)
     test_loss, _, _ = twin.loss_and_gradient(w[:3], w[3:], test_x, dataset.evaluation_labels)
