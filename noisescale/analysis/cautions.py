@@ -142,7 +142,7 @@ def _sde_time(change: Change) -> list[RuleWarning]:
 
 def _noise_ratio(change: Change, parent: int) -> float:
     """g after over g before, as the rule has it: constant over a phase."""
-    child = change.parents.index(parent) if parent else 0
+    child = change.parents.index(parent)
     old, new = change.before.phases[parent], change.after.phases[child]
     rates = [p.pieces(p.clock_size(change.train_size))[0] for p in (old, new)]
     a, b = rates[0].first, rates[1].first

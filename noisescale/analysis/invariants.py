@@ -92,17 +92,18 @@ def _by_time(
         new_quantity: Callable[[Values], float] | None = None,
         assumes: str = "",
     ) -> None:
-        worst, first, since = -1.0, (0.0, 0.0), None
+        worst, top, first, since = 0.0, 0.0, (0.0, 0.0), None
         for point in points:
             old = quantity(point.before)
             new = (new_quantity or quantity)(point.after)
             relative = deviation(old, new)
-            # Of equal deviations the one where there is most of the quantity is shown.
-            alike = relative >= worst * (1 - 1e-6) and abs(old) > abs(first[0])
-            if relative > worst or alike:
-                worst, first = max(relative, worst), (old, new)
+            worst = max(worst, relative)
             if relative > KEPT_WITHIN and since is None:
                 since = point.time
+            # Of equal deviations (rounding makes none) the one with most of the quantity is shown.
+            told = max(relative, 1e-9)
+            if told > top * (1 + 1e-6) or (told >= top * (1 - 1e-6) and abs(old) > abs(first[0])):
+                top, first = max(told, top), (old, new)
         kept = worst <= KEPT_WITHIN
         rows.append(Invariant(name, *first, worst, kept, since, assumes))
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 PartialBatch = Literal["carry", "drop", "keep", "wrap"]
 PARTIAL_BATCH_POLICIES = ("carry", "drop", "keep", "wrap")
-# A sum over more updates than this is taken at so many midpoints (relative error below 1e-9).
-MOST_SUMMED = 1 << 20
+# A sum over more updates than this is taken at midpoints (relative error below 1e-7).
+MOST_SUMMED, MIDPOINTS = 1 << 20, 1 << 16
 # Updates listed one by one at most.
 MOST_LISTED = 10**8
 
@@ -293,8 +293,8 @@ def _sums(row: PlanRow) -> tuple[float, float]:
     if row.updates <= MOST_SUMMED:
         rates, width = row.learning_rates(), 1.0
     else:
-        width = row.updates / MOST_SUMMED
-        middles = (np.arange(MOST_SUMMED, dtype=np.float64) + 0.5) * width - 0.5
+        width = row.updates / MIDPOINTS
+        middles = (np.arange(MIDPOINTS, dtype=np.float64) + 0.5) * width - 0.5
         rates = row.rates_at(middles)
     return float(np.sum(rates)) * width, float(np.sum(rates**2)) * width
 

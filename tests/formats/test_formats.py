@@ -3,15 +3,19 @@
 import csv as csv_reader
 import importlib.util
 import tomllib
+from contextlib import suppress
 from io import StringIO
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from noisescale import InputError, Phase, Schedule, equivalents
 from noisescale.analysis.equivalence import plan_if_possible
 from noisescale.formats import FORMATS, Export, exported
 from noisescale.recipe import parse_json, parse_toml, schedule_from
+from tests.analysis.test_equivalence import recipes
 
 N = 1000
 WARM = {"epochs": 1.5, "start": 0.01}
@@ -203,3 +207,19 @@ def test_formats_say_what_they_lack():
     with pytest.raises(InputError, match="couples weight decay"):
         decoupled = Schedule([phase.changed(weight_decay=0.1)], decay="decoupled")
         exported(export(decoupled), "pytorch")
+
+
+@settings(max_examples=50, deadline=None)
+@given(recipes, st.sampled_from(["carry", "drop", "keep", "wrap"]), st.integers(0, 3 * 10**5))
+def test_random_recipes_and_their_rests_and_routes_read_back(schedule, partial, cut):
+    size = 60000
+    candidates = [schedule]
+    total = sum(phase.exact_examples(size) for phase in schedule.phases)
+    if 0 < cut < total:
+        candidates.append(schedule.after(examples=cut, train_size=size))
+    with suppress(InputError):
+        candidates.append(equivalents(schedule, size, routes=["grow-batch"])[0].schedule)
+    for one in candidates:
+        for form, read in (("toml", parse_toml), ("json", parse_json)):
+            what = Export("t", one, size, partial, None)
+            assert schedule_from(read(exported(what, form), "x")) == (one, size, partial)
