@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from noisescale.analysis.plan import Plan
     from noisescale.analysis.schedule import Schedule
 
+# A learning rate so many times the original's from the first update on asks for a warm-up.
+_STEEP_START = 2.0
 # More than this is worth a word.
 TOLERATED = 0.01
 RISKS = ("none", "some", "high")
@@ -96,6 +98,7 @@ def warnings_of(change: Change) -> list[RuleWarning]:
         _reshuffled_memory,
         _cold_start,
         _short_warm_up,
+        _no_warm_up,
         _averages,
         _limits,
     ):
@@ -181,8 +184,8 @@ def _batch_not_small(change: Change) -> list[RuleWarning]:
         RuleWarning(
             "batch-not-small",
             f"a batch of {largest} is {share:.1%} of the training set: the noise is {share:.1%} "
-            "below what g says if batches are independent draws without replacement; in "
-            "reshuffled epochs slow modes feel far less of it at any batch size",
+            "below what g says if batches are independent draws without replacement (in "
+            "reshuffled epochs slow modes feel far less of it anyway); max_batch_size caps it",
             "Smith & Le 2018 (g = ε(N/B − 1)); Smith et al. 2018, section 5 (cap N/10)",
         )
     ]
@@ -269,7 +272,7 @@ def _reshuffled_memory(change: Change) -> list[RuleWarning]:
             "reshuffled-memory",
             f"in reshuffled epochs a momentum memory of {memories[1]:.3g} epochs "
             f"({memories[0]:.3g} in the original) leaves slow directions {worst:.0%} of their "
-            "spread at equal g: equal noise scale is not equal noise there",
+            "variance at equal g: equal noise scale is not equal noise there",
             "noisy quadratics, docs/theory.md; after Kühn & Rosenow 2023",
         )
     ]
@@ -330,6 +333,28 @@ def _short_warm_up(change: Change) -> list[RuleWarning]:
             f"the warm-up lasts {warm:,.6g} examples and the momentum buffer averages over "
             f"{memory:,.6g}: it is over before the buffer has followed; warm up for longer",
             "Goyal et al. 2017, section 2.2; " + _SMITH,
+        )
+    ]
+
+
+def _no_warm_up(change: Change) -> list[RuleWarning]:
+    """A start at several times the original's learning rate, without a rise."""
+    first = change.points[0]
+    if not first.before.learning_rate:
+        return []
+    ratio = first.after.learning_rate / first.before.learning_rate
+    if ratio < _STEEP_START:
+        return []
+    sizes = {phase.clock_size(change.train_size) for phase in change.after.phases}
+    if len(sizes) == 1 and _warm_up_examples(change.after, sizes.pop()):
+        return []
+    return [
+        RuleWarning(
+            "no-warm-up",
+            f"the run starts at {ratio:.3g} times the original's learning rate, while the weights "
+            "change fastest: let it rise over the first epochs "
+            "(learning_rate = {shape = …, warmup = {epochs = 5}})",
+            "Goyal et al. 2017, section 2.2",
         )
     ]
 
@@ -414,11 +439,11 @@ def _nearer_limit(change: Change, stability: float) -> str:
     by_rate = 1.0 / stability if stability else float("inf")
     size = change.train_size
     if size is None:
-        return f"the learning rate can grow {by_rate:.3g}-fold up to it"
+        return f"the learning rate can grow by a factor of {by_rate:.3g} up to it"
     last = max(change.after.phases, key=lambda p: p.batch_size / (1 - p.momentum))
     by_memory = (size * (1 - last.momentum) / last.batch_size) ** 0.5
     which = "stability" if by_rate < by_memory else "the memory of momentum"
     return (
-        f"batch and rate can grow {by_rate:.3g}-fold up to it, batch and 1/(1−m) "
-        f"{by_memory:.3g}-fold until the buffer spans an epoch: {which} is the nearer limit"
+        f"from here batch and rate can change by a factor of {by_rate:.3g} up to it, batch and "
+        f"1/(1−m) by {by_memory:.3g} until the buffer spans an epoch: {which} is the nearer limit"
     )

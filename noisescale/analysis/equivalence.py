@@ -171,7 +171,7 @@ def find_routes(
         try:
             changed, parents, notes = apply(name, schedule, limits)
             plan = plan_if_possible(changed, train_size, partial)
-            points = list(by_parents(schedule, changed, parents, train_size))
+            stretches = list(by_parents(schedule, changed, parents, train_size))
         except InputError as error:
             if named:
                 raise InputError(f"route {name}: {error}") from None
@@ -182,7 +182,7 @@ def find_routes(
             before=schedule,
             after=changed,
             parents=parents,
-            points=points,
+            points=[point for stretch in stretches for point in stretch.points()],
             original=original,
             plan=plan,
             train_size=train_size,
@@ -195,7 +195,7 @@ def find_routes(
                 schedule=changed,
                 plan=plan,
                 invariants=invariants_of(
-                    schedule, changed, points, original, plan, train_size, sharpness
+                    schedule, changed, stretches, original, plan, train_size, sharpness
                 ),
                 warnings=(
                     *notes,

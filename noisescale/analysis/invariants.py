@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from noisescale.analysis import noise_scale as scale
-from noisescale.analysis.pairing import Point, Values
+from noisescale.analysis.pairing import Stretch, Values
 from noisescale.analysis.plan import Plan, PlanRow
 from noisescale.analysis.schedule import WEIGHT_DECAYS, Schedule
 
@@ -57,7 +57,7 @@ def deviation(old: float, new: float) -> float:
 def invariants_of(
     before: Schedule,
     after: Schedule,
-    points: Sequence[Point],
+    stretches: Sequence[Stretch],
     plan_before: Plan | None,
     plan_after: Plan | None,
     train_size: int | None,
@@ -66,10 +66,10 @@ def invariants_of(
     """Every quantity before and after; what accumulates is summed over the planned updates.
 
     Args:
-        points: the two schedules side by side, see noisescale.analysis.pairing.
+        stretches: the two schedules side by side, see noisescale.analysis.pairing.
         sharpness: λ_max, the largest curvature of the loss; adds how near it is to its limits.
     """
-    rows = _by_time(before, after, points, train_size, sharpness)
+    rows = _by_time(before, after, stretches, train_size, sharpness)
     if plan_before is not None and plan_after is not None:
         rows += _in_all(before, after, plan_before, plan_after, train_size)
     return tuple(rows)
@@ -78,10 +78,11 @@ def invariants_of(
 def _by_time(
     before: Schedule,
     after: Schedule,
-    points: Sequence[Point],
+    stretches: Sequence[Stretch],
     train_size: int | None,
     sharpness: float | None,
 ) -> list[Invariant]:
+    points = [(s, share, s.at(share)) for s in stretches for share in s.looks]
     size = 1 if train_size is None else train_size
     unit = "epochs" if train_size is not None else "examples"
     rows: list[Invariant] = []
@@ -93,13 +94,13 @@ def _by_time(
         assumes: str = "",
     ) -> None:
         worst, top, first, since = 0.0, 0.0, (0.0, 0.0), None
-        for point in points:
-            old = quantity(point.before)
-            new = (new_quantity or quantity)(point.after)
+        later = new_quantity or quantity
+        for stretch, share, point in points:
+            old, new = quantity(point.before), later(point.after)
             relative = deviation(old, new)
             worst = max(worst, relative)
             if relative > KEPT_WITHIN and since is None:
-                since = point.time
+                since = _since(stretch, share, quantity, later)
             # Of equal deviations (rounding makes none) the one with most of the quantity is shown.
             told = max(relative, 1e-9)
             if told > top * (1 + 1e-6) or (told >= top * (1 - 1e-6) and abs(old) > abs(first[0])):
@@ -147,7 +148,7 @@ def _by_time(
                 lambda v, d=old_decay: scale.averaging_memory_examples(v.batch_size, d) / size,  # type: ignore[misc]
                 lambda v, d=new_decay: scale.averaging_memory_examples(v.batch_size, d) / size,  # type: ignore[misc]
             )
-    if any(p.before.weight_decay or p.after.weight_decay for p in points):
+    if any(p.before.weight_decay or p.after.weight_decay for _, _, p in points):
         row(
             "intrinsic_learning_rate",
             lambda v: decay_per_update(v, before.decay),
@@ -164,10 +165,33 @@ def _by_time(
             lambda v: scale.stability_ratio(v.learning_rate, sharpness, v.momentum),
         )
         row(
-            "underdamped_above_curvature",
-            lambda v: scale.underdamped_curvature(v.learning_rate, v.momentum),
+            "underdamping_ratio",
+            lambda v: (
+                v.learning_rate
+                and sharpness / scale.underdamped_curvature(v.learning_rate, v.momentum)
+            ),
         )
     return rows
+
+
+def _since(
+    stretch: Stretch,
+    share: float,
+    quantity: Callable[[Values], float],
+    later: Callable[[Values], float],
+) -> float:
+    """The time in a stretch, up to `share`, from which the two differ by more than is kept."""
+
+    def differs(at: float) -> bool:
+        point = stretch.at(at)
+        return deviation(quantity(point.before), later(point.after)) > KEPT_WITHIN
+
+    low = max((look for look in stretch.looks if look < share), default=share)
+    high = share
+    for _ in range(30 if low < high else 0):
+        middle = (low + high) / 2
+        low, high = (low, middle) if differs(middle) else (middle, high)
+    return stretch.at(high).time
 
 
 def decay_per_update(values: Values, form: str) -> float:

@@ -28,6 +28,13 @@ class Limits:
             granules = min(granules, self.cap // self.granularity)
         return granules * self.granularity
 
+    def below(self, batch: Fraction) -> int:
+        """The largest multiple of the granularity up to `batch` and the cap, or one granule."""
+        granules = max(1, int(batch / self.granularity))
+        if self.cap is not None:
+            granules = min(granules, self.cap // self.granularity)
+        return granules * self.granularity
+
     def ratio(self, schedule: Schedule) -> Fraction:
         """κ = target / first batch; by default the factor of the original's first drop."""
         first = schedule.phases[0].batch_size

@@ -111,7 +111,7 @@ def stability_ratio(learning_rate: float, sharpness: float, momentum: float) -> 
 
 
 def underdamped_curvature(learning_rate: float, momentum: float) -> float:
-    """(1−√m)² / ε: modes of a larger curvature oscillate, and do not follow the g-dynamics.
+    """(1−√m)² / ε: modes of a larger curvature oscillate, and relax slower than the SDE says.
 
     Infinite for ε = 0, reported as 0 (no update, no mode).
     """

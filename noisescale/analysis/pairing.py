@@ -1,15 +1,21 @@
 """Two schedules side by side on one clock."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 
 from noisescale.analysis.pieces import Piece
 from noisescale.analysis.schedule import Phase, Schedule
 
-# Where a stretch with a changing rate is looked at, as shares of its length.
-_LOOKS = (1e-6, 0.5, 0.999)
+# Where a stretch with a changing rate is looked at, as shares of its length: in between, and
+# next to its ends, where a monotone rate has its extremes.
+_NEAR = 1e-9
+_ROUTE_LOOKS = (_NEAR, 0.25, 0.5, 0.75, 0.999)
+# Ends that are this near, as a share of the time, are one end written in two roundings.
+_ROUNDED = Fraction(1, 10**10)
+_DIFF_LOOKS = (_NEAR, *(k / 64 for k in range(1, 64)), 0.999)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,78 +42,145 @@ class Point:
     after: Values
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A time in which both rates are monotone, or constant.
+
+    Args:
+        at: the point at a share in (0, 1) of the stretch.
+        looks: the shares at which it is looked at.
+    """
+
+    at: Callable[[float], Point]
+    looks: tuple[float, ...]
+
+    def points(self) -> Iterator[Point]:
+        """The points at the looks."""
+        return map(self.at, self.looks)
+
+
 def by_parents(
     before: Schedule, after: Schedule, parents: Sequence[int], train_size: int | None
-) -> Iterator[Point]:
+) -> Iterator[Stretch]:
     """Each phase of `after` beside the part of the original phase that it replaces."""
     children: dict[int, list[Phase]] = {}
     for parent, child in zip(parents, after.phases, strict=True):
         children.setdefault(parent, []).append(child)
-    clock = 0.0
+    clock, unit = 0.0, train_size or 1
     for number, phase in enumerate(before.phases):
         size = phase.clock_size(train_size)
         span = phase.exact_examples(size)
-        group = children.get(number, [])
+        group = children[number]
         spans = [child.exact_examples(child.clock_size(train_size)) for child in group]
         stretch, begin = sum(spans, Fraction(0)) / span, Fraction(0)
+        steady = _steady(phase)
+        olds = () if steady else phase.pieces(size)
         for child, length in zip(group, spans, strict=True):
-            if _steady(phase) and _steady(child):
-                looks: Sequence[float] = (0.0,)
-            else:
-                looks = _LOOKS
-            pieces = child.pieces(child.clock_size(train_size)) if len(looks) > 1 else ()
-            olds = phase.pieces(size) if len(looks) > 1 else ()
-            for look in looks:
-                inside = float(length) * look
-                there = float(begin / stretch) + inside / float(stretch)
-                # A stretch differs from its beginning, though it is first looked at just after.
-                since = float(begin / stretch) if look == looks[0] else there
-                yield Point(
-                    clock + since / (train_size or 1),
-                    _values(phase, olds, there),
-                    _values(child, pieces, inside),
-                )
+            low, high = begin / stretch, (begin + length) / stretch
             begin += length
-        clock += float(span) / (train_size or 1)
+            if steady and _steady(child):
+                yield _steady_stretch(clock + float(low) / unit, phase, child)
+                continue
+            news = child.pieces(child.clock_size(train_size))
+            edges = {low, high} | {p.begin for p in olds if low < p.begin < high}
+            edges |= {low + p.begin / stretch for p in news if p.begin > 0}
+            ahead = float(stretch)
+            for one, two in pairwise(sorted(edges)):
+                if two - one < span * _ROUNDED:
+                    continue
+                pieces = (
+                    _piece_in(olds, one, two),
+                    _piece_in(news, (one - low) * stretch, (two - low) * stretch),
+                )
+                old, new = partial(_values, phase, pieces[0]), partial(_values, child, pieces[1])
+                at = partial(
+                    _point, clock, unit, float(one), float(two), float(low), ahead, old, new
+                )
+                yield Stretch(at, _looks(_ROUTE_LOOKS, pieces))
+        clock += float(span) / unit
 
 
-def by_clock(before: Schedule, after: Schedule, train_size: int | None) -> Iterator[Point]:
+def _point(
+    clock: float,
+    unit: int,
+    begin: float,
+    end: float,
+    child_begin: float,
+    ahead: float,
+    old: Callable[[float], Values],
+    new: Callable[[float], Values],
+    share: float,
+) -> Point:
+    """The point at a share of [begin, end), in examples of the original's phase."""
+    there = begin + share * (end - begin)
+    # A stretch differs from its beginning, though it is first looked at just after.
+    since = begin if share <= _NEAR else there
+    return Point(clock + since / unit, old(there), new((there - child_begin) * ahead))
+
+
+def by_clock(before: Schedule, after: Schedule, train_size: int | None) -> Iterator[Stretch]:
     """Both schedules at equal examples, as long as both run."""
     edges: set[Fraction] = set()
-    tables = []
+    tables: list[list[tuple[Fraction, Fraction, Phase, Piece]]] = []
     for schedule in (before, after):
         table, clock = [], Fraction(0)
         for phase in schedule.phases:
-            span = phase.exact_examples(train_size)
-            pieces = phase.pieces(train_size)
-            table.append((clock, clock + span, phase, pieces))
-            edges.update(clock + piece.begin for piece in pieces)
-            clock += span
+            for piece in phase.pieces(train_size):
+                table.append((clock + piece.begin, clock, phase, piece))
+                edges.add(clock + piece.begin)
+            clock += phase.exact_examples(train_size)
         edges.add(clock)
+        table.append((clock, clock, schedule.phases[-1], table[-1][3]))
         tables.append(table)
-    stop = min(table[-1][1] for table in tables)
+    stop = min(table[-1][0] for table in tables)
     places = [0, 0]
     for begin, end in pairwise(sorted(edge for edge in edges if edge <= stop)):
+        if end - begin < stop * _ROUNDED:
+            continue
         rows = []
         for which, table in enumerate(tables):
-            while table[places[which]][1] <= begin:
+            while table[places[which] + 1][0] <= begin:
                 places[which] += 1
             rows.append(table[places[which]])
-        looks = (0.0,) if all(_steady(row[2]) for row in rows) else _LOOKS
-        for look in looks:
-            time = float(begin) + look * float(end - begin)
-            old, new = (_values(row[2], row[3], time - float(row[0])) for row in rows)
-            since = float(begin) if look == looks[0] else time
-            yield Point(since / (train_size or 1), old, new)
+        pieces = [row[3] for row in rows]
+        constant = all(piece.form == "constant" for piece in pieces)
+        at = partial(_clock_point, float(begin), float(end), train_size or 1, rows)
+        yield Stretch(at, (_NEAR,) if constant else _looks(_DIFF_LOOKS, pieces))
+
+
+def _clock_point(
+    begin: float,
+    end: float,
+    unit: int,
+    rows: Sequence[tuple[Fraction, Fraction, Phase, Piece]],
+    share: float,
+) -> Point:
+    time = begin + share * (end - begin)
+    old, new = (_values(phase, piece, time - float(start)) for _, start, phase, piece in rows)
+    return Point((begin if share <= _NEAR else time) / unit, old, new)
 
 
 def _steady(phase: Phase) -> bool:
     return isinstance(phase.learning_rate, float)
 
 
-def _values(phase: Phase, pieces: Sequence[Piece], time: float) -> Values:
-    rate = phase.learning_rate
-    if not isinstance(rate, float):
-        piece = next((p for p in pieces if time < float(p.end)), pieces[-1])
-        rate = float(piece.at(time))
+def _steady_stretch(time: float, phase: Phase, child: Phase) -> Stretch:
+    point = Point(time, _values(phase, None, 0.0), _values(child, None, 0.0))
+    return Stretch(lambda share: point, (_NEAR,))
+
+
+def _looks(looks: tuple[float, ...], pieces: Sequence[Piece | None]) -> tuple[float, ...]:
+    """The looks, and one next to the end unless a rate vanishes there and has no ratio."""
+    vanishes = any(piece is not None and piece.last == 0 for piece in pieces)
+    return looks if vanishes else (*looks, 1.0 - _NEAR)
+
+
+def _piece_in(pieces: Sequence[Piece], begin: Fraction, end: Fraction) -> Piece | None:
+    """The piece in force in the middle of [begin, end)."""
+    middle = (begin + end) / 2
+    return next((p for p in pieces if middle < p.end), pieces[-1] if pieces else None)
+
+
+def _values(phase: Phase, piece: Piece | None, time: float) -> Values:
+    rate = phase.learning_rate if piece is None else float(piece.at(time))
     return Values(rate, phase.batch_size, phase.momentum, phase.weight_decay)

@@ -105,7 +105,7 @@ def _grow_batch(schedule: Schedule, limits: Limits) -> Groups:
 def _segments(
     phase: Phase, piece: Piece, highest: float, limits: Limits
 ) -> tuple[list[Segment], bool]:
-    """Stretches of a piece at the allowed sizes nearest to B·max ε/ε; whether the cap acts."""
+    """Stretches of a piece at the allowed sizes next to B·max ε/ε; whether the cap acts."""
     first, last = piece.start_value, piece.end_value
     top, lowest = exact(highest), min(first, last)
     most = _wanted(phase, top, lowest)
@@ -142,9 +142,9 @@ def _whole(time: float, limits: Limits, phase: Phase) -> Fraction:
 def _ramp(
     phase: Phase, piece: Piece, top: Fraction, limits: Limits, begin: Fraction, end: Fraction
 ) -> list[Segment]:
-    """Batch sizes along a piece; each takes over half-way from the one before."""
+    """Batch sizes along a piece, rounded down: the learning rate never exceeds its highest."""
     ends = [_wanted(phase, top, rate) for rate in (piece.start_value, float(piece.at(float(end))))]
-    sizes = [limits.nearest(Fraction(limits.cap or 1) if w is None else w) for w in ends]
+    sizes = [limits.below(Fraction(limits.cap or 1) if w is None else w) for w in ends]
     levels = [min(sizes)]
     while levels[-1] < max(sizes):
         granules = max(1, ceil(levels[-1] * RAMP_STEP / limits.granularity))
@@ -157,7 +157,7 @@ def _ramp(
     segments: list[Segment] = []
     start = begin
     for here, after in pairwise(levels):
-        turn = _whole(piece.time_at(2 * flat / (here + after)), limits, phase)
+        turn = _whole(piece.time_at(flat / max(here, after)), limits, phase)
         turn = min(max(turn, start), end)
         if turn > start and (not in_examples or turn - start >= here):
             segments.append((start, turn, here))

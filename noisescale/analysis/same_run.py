@@ -41,9 +41,9 @@ def compare_runs(
             "one recipe counts in epochs and one in updates or examples: give train_size"
         )
     in_epochs = train_size is None and units == {"epochs"}
-    points = list(by_clock(first, second, 1 if in_epochs else train_size))
+    stretches = list(by_clock(first, second, 1 if in_epochs else train_size))
     plans = [None if in_epochs else s.plan(train_size, partial) for s in (first, second)]
-    rows = invariants_of(first, second, points, plans[0], plans[1], train_size)
+    rows = invariants_of(first, second, stretches, plans[0], plans[1], train_size)
     if in_epochs:
         rows = (*rows, _lengths(first, second))
     size = 1 if in_epochs else train_size
@@ -54,9 +54,15 @@ def compare_runs(
     broken = [row for row in rows if row.name in decisive and not row.kept]
     if not broken:
         others = [row.name.replace("_", " ") for row in rows if not row.kept]
-        reason = "the same run: noise scale, time, weight decay and examples agree"
-        return Comparison(True, reason + (f" (other: {', '.join(others)})" if others else ""), rows)
-    worst = min(broken, key=lambda r: (r.differs_from is None, r.differs_from or 0.0))
+        reason = "the same run, as far as noise scale, SDE time, weight decay and examples tell"
+        if others:
+            reason += f"; they differ in {', '.join(others)}"
+        return Comparison(True, reason, rows)
+    since = {r.name: r.differs_from for r in broken if r.differs_from is not None}
+    # The earliest; the noise scale where it is as early as any, since time and decay follow it.
+    soon = 1.05 * min(since.values(), default=0.0)
+    early = [r for r in broken if since.get(r.name, soon + 1) <= soon] or broken
+    worst = min(early, key=lambda r: (r.name != "noise_scale", since.get(r.name, 0.0)))
     where = ""
     if worst.differs_from is not None:
         where = f" from {_when(worst.differs_from, train_size is not None or in_epochs)}"

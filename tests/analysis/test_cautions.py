@@ -36,11 +36,11 @@ def test_sharpness_says_which_limit_is_nearer():
     rows = {i.name: i for i in found.invariants}
     assert rows["stability_ratio"].before == pytest.approx(0.4 / 3.8)
     assert rows["stability_ratio"].after == pytest.approx(1.6 / 3.8)
-    assert rows["underdamped_above_curvature"].before == pytest.approx((1 - 0.9**0.5) ** 2 / 0.1)
+    assert rows["underdamping_ratio"].before == pytest.approx(0.4 / (1 - 0.9**0.5) ** 2)
     text = message(found, "sharpness-limit")
     assert "0.421 of the stability limit" in text and "(0.105 in the original)" in text
     # The rate may still grow 3.8/1.6-fold; the memory 400/(50000 × .1) = .08 epochs, √12.5-fold.
-    assert "2.38-fold" in text and "3.54-fold" in text and "stability is the nearer" in text
+    assert "factor of 2.38" in text and "by 3.54" in text and "stability is the nearer" in text
     # With m' = .975 the learning rate stays, so stability does not come nearer; memory does.
     heavy = one(400, "momentum", momentum=0.9, options={"sharpness": 4.0})
     assert message(heavy, "sharpness-limit") is None
@@ -52,6 +52,18 @@ def test_sharpness_says_which_limit_is_nearer():
     # Going down moves away from both.
     down = {w.code for w in one(50, momentum=0.9, options={"sharpness": 4.0}).warnings}
     assert not down & {"sharpness-limit", "momentum-limit", "unstable"}
+
+
+def test_limits_are_those_of_the_highest_rate():
+    """The peak of a warm-up counts, though the rate is lower nearly everywhere."""
+    shape = {"shape": "cosine", "start": 0.1, "warmup": {"epochs": 1}}
+    options = {"sharpness": 5.0}
+    flat, peaked = (one(800, momentum=0.9, options=options, learning_rate=r) for r in (0.1, shape))
+    rows = [{i.name: i for i in found.invariants} for found in (flat, peaked)]
+    for name in ("stability_ratio", "underdamping_ratio"):
+        assert rows[1][name].after == pytest.approx(rows[0][name].after, rel=1e-6)
+    assert rows[1]["stability_ratio"].after == pytest.approx(0.8 * 5 / 3.8)
+    assert "1.05 times the stability limit" in message(peaked, "unstable")
 
 
 def test_warm_up_shorter_than_the_momentum_memory():
@@ -107,8 +119,16 @@ def test_reshuffled_epochs_and_momentum():
     # By hand: 1 − 1.2 + .96 − .384 (1 − e^{−2.5}) and 1 − .12 + .0096 − .000384.
     expected = 0.4075 / 0.8892
     assert ratio.after / ratio.before == pytest.approx(expected, rel=5e-3)
-    assert "46% of their spread" in message(found, "reshuffled-memory")
+    assert "46% of their variance" in message(found, "reshuffled-memory")
     assert message(one(1000, momentum=0.0), "reshuffled-memory") is None
+
+
+def test_a_steep_start_without_warm_up():
+    assert "starts at 2 times" in message(one(200), "no-warm-up")
+    assert message(one(199), "no-warm-up") is None
+    assert message(one(400, "momentum", momentum=0.5), "no-warm-up") is None
+    warm = {"shape": "constant", "start": 0.1, "warmup": {"epochs": 1, "start": 0.01}}
+    assert message(one(800, learning_rate=warm), "no-warm-up") is None
 
 
 def test_rules_outside_their_derivation():
@@ -183,7 +203,8 @@ def test_weight_decay_that_a_route_adapts_is_said():
 
 
 def test_risk():
-    assert one(200).risk == "none"
+    assert one(199).risk == "none"
+    assert one(200).risk == "some"  # twice the learning rate from the first update on
     assert one(200, "sqrt").risk == "some"  # another noise scale
     assert one(10000).risk == "some"
     assert risk_of([]) == "none"

@@ -269,9 +269,10 @@ def test_stability_rows_say_which_rule_comes_nearer_to_divergence(name):
             for share in (1 - 1e-6, 1 + 1e-6)
         ]
         assert radii[0] < 1 < radii[1]
-    for phase, value in arms(found, old, "underdamped_above_curvature"):
-        modes = quadratic.eigenvalues(**ball(phase), curvature=value * (1 + 1e-6))
-        slower = quadratic.eigenvalues(**ball(phase), curvature=value * (1 - 1e-6))
+    for phase, ratio in arms(found, old, "underdamping_ratio"):
+        edge = sharpness / ratio
+        modes = quadratic.eigenvalues(**ball(phase), curvature=edge * (1 + 1e-6))
+        slower = quadratic.eigenvalues(**ball(phase), curvature=edge * (1 - 1e-6))
         assert np.all(np.isreal(slower)) and not np.any(np.isreal(modes))
     new = found.schedule.phases[0]
     radius = max(abs(quadratic.eigenvalues(**ball(new), curvature=sharpness)))

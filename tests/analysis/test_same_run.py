@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from noisescale import InputError, Phase, Schedule, equivalents
@@ -72,6 +73,27 @@ def test_a_cosine_is_not_a_line():
     # Their times agree: both sum to half of the first rate.
     assert row(found, "sde_time").kept and not row(found, "noise_scale").kept
     assert not found.same
+
+
+def test_smooth_rates_are_compared_everywhere():
+    """A line and a cosine agree at their ends and half-way, and nowhere else."""
+    cosine, linear = (
+        run({"epochs": 100, "learning_rate": {"shape": shape, "start": 0.1, "end": 0.01}})
+        for shape in ("cosine", "linear")
+    )
+    found = compare_runs(linear, cosine, N)
+    assert not found.same
+    x = np.linspace(0, 1, 200001)
+    line, wave = 0.1 - 0.09 * x, 0.055 + 0.045 * np.cos(np.pi * x)
+    off = np.abs(wave / line - 1)
+    assert row(found, "noise_scale").max_relative_deviation == pytest.approx(off.max(), rel=5e-3)
+    since = 100 * x[np.argmax(off > 0.01)]
+    assert row(found, "noise_scale").differs_from == pytest.approx(since, abs=1e-3)
+    constant = run({"epochs": 100, "learning_rate": 0.1})
+    half = run({"epochs": 100, "learning_rate": {"shape": "linear", "start": 0.1, "end": 0.05}})
+    found = compare_runs(constant, half, N)
+    assert row(found, "noise_scale").differs_from == pytest.approx(2.0, abs=1e-6)
+    assert "from epoch 2," in found.reason
 
 
 def test_without_a_train_size():
