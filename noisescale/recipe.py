@@ -7,18 +7,25 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from noisescale.analysis.checks import exact, positive_integer, real_number, shown
+from noisescale.analysis.checks import (
+    at_least_zero,
+    choice,
+    exact,
+    fraction_below_one,
+    listed,
+    positive_integer,
+    real_number,
+)
 from noisescale.analysis.plan import PARTIAL_BATCH_POLICIES
 from noisescale.analysis.schedule import Phase, Schedule
-from noisescale.errors import InputError, unknown_name
+from noisescale.errors import InputError, shown, unknown_name
 
 Section = TypeVar("Section")
 RECIPE_SCHEMA = "noisescale.recipe/1"
 
 
 def _choice(name: str, value: object, known: tuple[str, ...]) -> None:
-    if not isinstance(value, str) or value not in known:
-        raise unknown_name(name, value, known)
+    choice(name, value, known)
 
 
 def _whole(name: str, value: object, low: int, high: int = 10**9) -> None:
@@ -122,6 +129,9 @@ class Recipe:
     run: RunConfig = field(default_factory=RunConfig)
 
 
+_PHASE_KEYS = tuple(f.name for f in fields(Phase))
+# Keys of [optimizer] that phases without a value of their own take.
+_PHASE_DEFAULTS = ("momentum", "weight_decay")
 _TOP_LEVEL = ("title", "train_size", "partial", "ema_decay", "batch_norm_decay", "sources")
 _SECTIONS: dict[str, type[Any]] = {
     "optimizer": OptimizerConfig,
@@ -133,6 +143,7 @@ _SECTIONS: dict[str, type[Any]] = {
 
 def parse_toml(text: str, origin: str) -> dict[str, Any]:
     """The document as a dict; `origin` names it in the InputError if it is not TOML."""
+    _check_text(text, origin)
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -153,9 +164,7 @@ def named_recipes() -> dict[str, str]:
 def named_document(name: str) -> dict[str, Any]:
     """A recipe that ships with noisescale, such as "smith2018-cifar10"."""
     known = named_recipes()
-    if name not in known:
-        raise unknown_name("recipe", name, known)
-    return parse_toml(known[name], name)
+    return parse_toml(known[choice("recipe", name, known)], name)
 
 
 def read_document(path: str | Path) -> dict[str, Any]:
@@ -170,13 +179,17 @@ def parse_json(text: str, origin: str) -> dict[str, Any]:
     """The document as a dict, without its schema; `origin` names it in the InputError."""
     import json
 
+    _check_text(text, origin)
+
     def no_constant(name: str) -> None:
         raise ValueError(f"{name} is no number of JSON")
 
     def no_twin(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        table = dict(pairs)
-        if len(table) < len(pairs):
-            raise ValueError("a key stands twice in one object")
+        table: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in table:
+                raise ValueError(f"key {shown(key)} stands twice in one object")
+            table[key] = value
         return table
 
     try:
@@ -194,6 +207,11 @@ def parse_json(text: str, origin: str) -> dict[str, Any]:
     return {key: value for key, value in document.items() if value is not None}
 
 
+def _check_text(text: object, origin: str) -> None:
+    if not isinstance(text, str):
+        raise InputError(f"{origin}: {shown(text)} is not text")
+
+
 def read_text(path: str | Path) -> str:
     """The file's text; InputError where it is missing, unreadable or not UTF-8."""
     try:
@@ -208,19 +226,22 @@ def read_text(path: str | Path) -> str:
 def schedule_from(document: Mapping[str, Any]) -> tuple[Schedule, int | None, str]:
     """(schedule, train_size, partial) of a recipe; what only training needs is not read.
 
-    optimizer.weight_decay, if given, is the weight decay of phases that state none.
+    optimizer.weight_decay and optimizer.momentum, if given, are those of phases that state none.
     """
+    if not isinstance(document, Mapping):
+        raise InputError(f"{shown(document)} is not a table of keys and values: give a recipe")
     known = [*_TOP_LEVEL, "phase", *_SECTIONS]
     for key in document:
+        if key in _PHASE_KEYS:
+            raise InputError(f"key {key!r} belongs to a phase: write it under [[phase]]")
         if key not in known:
             raise unknown_name("key", key, known)
     _check_sources(document)
-    optimizer = document.get("optimizer", {})
-    optimizer = optimizer if isinstance(optimizer, Mapping) else {}
-    if optimizer.get("name", "sgd") != "sgd":
-        raise unknown_name("optimizer", optimizer["name"], ["sgd"])
-    defaults = {k: v for k, v in optimizer.items() if k == "weight_decay"}
+    optimizer = _optimizer_of(document)
+    defaults = {k: v for k, v in optimizer.items() if k in _PHASE_DEFAULTS}
     blocks = document.get("phase")
+    if isinstance(blocks, Mapping):
+        raise InputError("[phase] is one table: write [[phase]], in double brackets")
     if not isinstance(blocks, list) or not blocks:
         raise InputError("the recipe has no [[phase]] block: add at least one")
     phases = []
@@ -242,6 +263,22 @@ def schedule_from(document: Mapping[str, Any]) -> tuple[Schedule, int | None, st
         batch_norm_decay=document.get("batch_norm_decay"),
     )
     return schedule, train_size, partial
+
+
+def _optimizer_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The [optimizer] block; keys that only training reads are known, and not checked further."""
+    block = document.get("optimizer", {})
+    if not isinstance(block, Mapping):
+        raise InputError(f"[optimizer]: {shown(block)} is not a table of keys and values")
+    known = ["name", *_PHASE_DEFAULTS, "decay", "nesterov", "momentum_form", "clip_norm"]
+    for key in block:
+        if key not in known:
+            raise unknown_name("key in [optimizer]", key, known)
+    choice("optimizer", block.get("name", "sgd"), ["sgd"])
+    for key, check in (("momentum", fraction_below_one), ("weight_decay", at_least_zero)):
+        if key in block:
+            check(f"optimizer.{key}", block[key])
+    return block
 
 
 def _check_sources(document: Mapping[str, Any]) -> None:
@@ -266,7 +303,7 @@ def recipe_from(document: Mapping[str, Any]) -> Recipe:
         block = document.get(name, {})
         if name == "optimizer" and isinstance(block, Mapping):
             # They are part of the schedule.
-            block = {k: v for k, v in block.items() if k not in ("weight_decay", "decay")}
+            block = {k: v for k, v in block.items() if k not in (*_PHASE_DEFAULTS, "decay")}
         try:
             sections[name] = _from_mapping(kind, block, "key")
         except InputError as error:
@@ -311,6 +348,7 @@ def step_schedule(
     hint = "it must be a finite number above 0"
     total = real_number("epochs", epochs, above=0.0, hint=hint)
     rate = real_number("learning_rate", learning_rate, above=0.0, hint=hint)
+    milestones = tuple(listed("milestones", milestones, "give a list of epochs"))  # type: ignore[arg-type]
     if milestones and decay_factor is None:
         raise InputError("milestones need a decay_factor: by what is the learning rate divided?")
     factor = 1.0
@@ -318,12 +356,13 @@ def step_schedule(
         factor = real_number("decay_factor", decay_factor, above=0.0, hint=hint)
         if not milestones:
             raise InputError("decay_factor needs milestones: when does the learning rate drop?")
-    edges = [0.0, *milestones, total]
+    times = [at_least_zero("milestones", m) for m in milestones]
+    edges = [0.0, *times, total]
     for low, high in pairwise(edges):
         if not low < high:
-            listed = " ".join(f"{m:g}" for m in milestones)
+            given = " ".join(f"{m:g}" for m in times)
             raise InputError(
-                f"milestones {listed} must increase from above 0 to below epochs={total:g}"
+                f"milestones {given} must increase from above 0 to below epochs={total:g}"
             )
     # Divided as decimals, so that 0.1 / 5 / 5 is 0.004 and the batch sizes come out whole.
     return Schedule(

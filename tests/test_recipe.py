@@ -48,8 +48,12 @@ def test_defaults():
     [
         ('momentum_form = "velocity"', 'momentum_form = "velocit"', "did you mean 'velocity'"),
         ('momentum_form = "velocity"', "momentum_form = 3", "unknown optimizer.momentum_form 3"),
-        ("weight_decay = 5e-4", "weight_decay = -1", "phase 1: weight_decay=-1"),
-        ("weight_decay = 5e-4", "weigth_decay = 1", r"\[optimizer\]: unknown key 'weigth_decay'"),
+        ("weight_decay = 5e-4", "weight_decay = -1", "optimizer.weight_decay=-1"),
+        (
+            "weight_decay = 5e-4",
+            "weigth_decay = 1",
+            r"optimizer\] 'weigth_decay': did you mean 'weight_decay'",
+        ),
         ("width = 32", "width = 32.5", "model.width=32.5"),
         ("width = 32", "witdh = 32", "did you mean 'width'"),
         ("seeds = 3", "seeds = true", "run.seeds=True"),

@@ -6,8 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from noisescale.analysis import noise_scale as scale
-from noisescale.analysis.checks import shown
-from noisescale.errors import unknown_name
+from noisescale.analysis.checks import choice
 
 if TYPE_CHECKING:
     from noisescale.analysis.pairing import Point
@@ -58,9 +57,7 @@ def risk_of(warnings: Sequence[RuleWarning]) -> str:
 
 def check_risk(value: object) -> str:
     """A declared risk, or an InputError."""
-    if not isinstance(value, str) or value not in RISKS:
-        raise unknown_name("risk", shown(value), RISKS)
-    return value
+    return choice("risk", value, RISKS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -416,9 +413,12 @@ def _limits(change: Change) -> list[RuleWarning]:
         )
     modes = [
         min(
-            scale.underdamped_curvature(v.learning_rate, v.momentum)
-            for v in (getattr(p, which) for p in change.points)
-            if v.learning_rate
+            (
+                scale.underdamped_curvature(v.learning_rate, v.momentum)
+                for v in (getattr(p, which) for p in change.points)
+                if v.learning_rate
+            ),
+            default=float("inf"),
         )
         for which in ("before", "after")
     ]

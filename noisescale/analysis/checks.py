@@ -1,10 +1,11 @@
 """Numbers as they are given: checked, kept exact, and shown in one line."""
 
+from collections.abc import Iterable
 from fractions import Fraction
 from math import inf, isfinite
 from numbers import Integral, Real
 
-from noisescale.errors import InputError
+from noisescale.errors import InputError, shown, unknown_name
 
 LARGEST_INTEGER = 10**18
 SMALLEST_REAL, LARGEST_REAL = 1e-100, 1e100
@@ -20,17 +21,10 @@ def half_up(value: Fraction) -> int:
     return (2 * value.numerator + value.denominator) // (2 * value.denominator)
 
 
-def shown(value: object) -> str:
-    """A value for an error message, cut to a line's length."""
-    try:
-        text = " ".join(repr(value).split())
-    except ValueError:  # an int of more digits than Python prints
-        text = "a number of thousands of digits"
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 def positive_integer(name: str, value: object) -> int:
-    """`value` as an int from 1 to 10^18, or an InputError that names it."""
+    """`value` as an int from 1 to 10^18 (1e6 is one), or an InputError that names it."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
         raise InputError(f"{name}={shown(value)}: it must be a whole number of at least 1")
     if int(value) > LARGEST_INTEGER:
@@ -75,3 +69,21 @@ def fraction_below_one(name: str, value: object) -> float:
     if number >= 1:
         raise InputError(f"{name}={shown(value)}: {hint}")
     return number
+
+
+def choice(kind: str, value: object, known: Iterable[str]) -> str:
+    """`value` if it is one of the `known` names, else an InputError with the nearest."""
+    options = list(known)
+    if not isinstance(value, str) or value not in options:
+        raise unknown_name(kind, value, options)
+    return value
+
+
+def listed(name: str, value: object, hint: str) -> list[object]:
+    """`value` as a list, or an InputError if it is a text, a mapping or nothing to iterate."""
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | dict):
+        try:
+            return list(value)
+        except TypeError:  # an array without dimensions
+            pass
+    raise InputError(f"{name}={shown(value)}: {hint}")

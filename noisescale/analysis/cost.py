@@ -6,10 +6,10 @@ from itertools import pairwise
 from math import exp, log
 
 from noisescale.analysis.cautions import RISKS, check_risk
-from noisescale.analysis.checks import positive, positive_integer
+from noisescale.analysis.checks import listed, positive, positive_integer
 from noisescale.analysis.equivalence import Equivalent
 from noisescale.analysis.plan import Plan
-from noisescale.errors import InputError
+from noisescale.errors import InputError, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class Cost:
         steps_ratio: S/S_min, updates over those that noiseless gradients would need; None
             without a critical batch size.
         examples_ratio: E/E_min, examples over those that the smallest batches would need.
+        progress: Σ_k 1/(1+B_c/B_k), in noiseless updates; None without a critical batch size.
         risk: "none", "some" or "high"; see Equivalent.risk.
     """
 
@@ -30,6 +31,7 @@ class Cost:
     extrapolated: bool
     steps_ratio: float | None
     examples_ratio: float | None
+    progress: float | None
     risk: str
 
 
@@ -66,13 +68,13 @@ def cost_of(
                 at_once = split[number][0] * split[number][2]
             extrapolated = extrapolated or not min(table) <= at_once <= max(table)
             seconds += row.updates * row.batch_size / interpolated(table, at_once)
-    steps = examples = None
+    steps = examples = gained = None
     if critical_batch_size is not None:
         critical = positive("critical_batch_size", critical_batch_size)
         gained = sum(row.updates / (1.0 + critical / row.batch_size) for row in plan.rows)
         seen = sum(row.updates * row.batch_size for row in plan.rows)
         steps, examples = plan.updates / gained, seen / (critical * gained)
-    return Cost(name, seconds, extrapolated, steps, examples, risk)
+    return Cost(name, seconds, extrapolated, steps, examples, gained, risk)
 
 
 def costs(
@@ -82,6 +84,10 @@ def costs(
     critical_batch_size: float | None = None,
 ) -> list[Cost]:
     """The cost of every equivalent that has a plan; see cost_of."""
+    found = listed("found", found, "give what equivalents returns")  # type: ignore[assignment]
+    for e in found:
+        if not isinstance(e, Equivalent):
+            raise InputError(f"found holds {shown(e)}: give what equivalents returns")
     return [
         cost_of(
             e.name,
@@ -97,10 +103,14 @@ def costs(
 
 
 def fastest(listed: Sequence[Cost], max_risk: str = "some") -> Cost | None:
-    """The cost with the least seconds among those of at most this risk; None if there is none."""
+    """The cost with the least seconds among those of at most this risk; None if there is none.
+
+    Where progress is known, with the least seconds for equal progress: a large batch that sees
+    the same examples has not come as far.
+    """
     most = RISKS.index(check_risk(max_risk))
     allowed = [c for c in listed if c.seconds is not None and RISKS.index(c.risk) <= most]
-    return min(allowed, key=lambda c: c.seconds or 0.0, default=None)
+    return min(allowed, key=lambda c: (c.seconds or 0.0) / (c.progress or 1.0), default=None)
 
 
 def checked_throughput(throughput: Mapping[int, float]) -> dict[int, float]:

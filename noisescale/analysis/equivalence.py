@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from noisescale.analysis.accumulation import accumulation_notes, split_over_devices
 from noisescale.analysis.cautions import Change, RuleWarning, risk_of, warnings_of
-from noisescale.analysis.checks import positive, shown
+from noisescale.analysis.checks import choice, listed, positive
 from noisescale.analysis.handover import handover_notes
 from noisescale.analysis.invariants import DECISIVE, Invariant, invariants_of
 from noisescale.analysis.limits import limits_of
@@ -19,7 +19,7 @@ from noisescale.analysis.routes import (
     rounding_note,
 )
 from noisescale.analysis.schedule import Schedule
-from noisescale.errors import InputError, unknown_name
+from noisescale.errors import InputError, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +146,7 @@ def find_routes(
     """What `equivalents` returns, and why each route that was left out cannot apply."""
     if not isinstance(schedule, Schedule):
         raise InputError(f"schedule={shown(schedule)}: give a Schedule")
-    if partial not in PARTIAL_BATCH_POLICIES:
-        raise unknown_name("partial-batch policy", partial, PARTIAL_BATCH_POLICIES)
+    choice("partial-batch policy", partial, PARTIAL_BATCH_POLICIES)
     limits = limits_of(
         schedule,
         train_size,
@@ -220,6 +219,8 @@ def find_routes(
 def plan_if_possible(schedule: Schedule, train_size: int | None, partial: str) -> Plan | None:
     """The plan, or None where a duration in epochs lacks its train size."""
     if train_size is None and any("epochs" in phase.units() for phase in schedule.phases):
+        if partial != "carry":
+            raise InputError(f"partial={partial!r} cuts epochs, so it needs train_size")
         return None
     return schedule.plan(train_size, partial)
 
@@ -227,12 +228,14 @@ def plan_if_possible(schedule: Schedule, train_size: int | None, partial: str) -
 def _route_names(routes: Sequence[str] | None) -> tuple[str, ...]:
     if routes is None:
         return ()
-    if isinstance(routes, str):
-        routes = [routes]
-    if not routes:
+    names = (
+        [routes] if isinstance(routes, str) else listed("routes", routes, "give a list of names")
+    )
+    if not names:
         raise InputError(f"routes is empty: name at least one of {', '.join(ROUTES)}")
-    for name in routes:
-        for step in str(name).split("+"):
-            if step not in ROUTES:
-                raise unknown_name("route", step, ROUTES)
-    return tuple(dict.fromkeys(routes))
+    found = []
+    for name in names:
+        for step in name.split("+") if isinstance(name, str) else [name]:
+            choice("route", step, ROUTES)
+        found.append(str(name))
+    return tuple(dict.fromkeys(found))

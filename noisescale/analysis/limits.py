@@ -111,6 +111,8 @@ def first_drop(schedule: Schedule, train_size: int | None) -> Drop | None:
     for number, phase in enumerate(schedule.phases):
         for piece in phase.pieces(phase.clock_size(train_size)):
             if piece.start_value < highest:
+                if not piece.start_value:  # a restart from 0 is no drop by a factor
+                    return None
                 factor = exact(highest) / exact(piece.start_value)
                 return Drop(number, piece.begin, factor)
             if piece.falls:

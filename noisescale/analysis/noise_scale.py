@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from noisescale.errors import InputError
+from noisescale.errors import InputError, shown
 
 
 def sgd_noise_scale(
@@ -54,16 +54,25 @@ def sgd_noise_scale(
         )
     try:
         correction = 1.0 if finite_population else 0.0
-        g = rate / (1.0 - m) * (size / batch - correction)
+        with np.errstate(over="ignore"):
+            g = rate / (1.0 - m) * (size / batch - correction)
     except ValueError as error:
         raise InputError(f"shapes do not broadcast: {error}") from None
+    if not np.all(np.isfinite(g)):
+        raise InputError(
+            f"learning_rate={_shown(learning_rate)} with train_size={_shown(train_size)}: the "
+            "noise scale exceeds what a float holds; check their units"
+        )
     return float(g) if np.ndim(g) == 0 else g
 
 
 def _checked(name: str, value: ArrayLike, low: float, hint: str) -> NDArray[np.float64]:
     try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+        given = np.asarray(value)
+        if given.dtype.kind in "bcSU":
+            raise TypeError
+        array = given.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{name}={_shown(value)} is not a number; {hint}") from None
     if not np.all(np.isfinite(array)) or np.any(array < low):
         raise InputError(f"{name}={_shown(value)}: {hint} and finite")
@@ -71,8 +80,7 @@ def _checked(name: str, value: ArrayLike, low: float, hint: str) -> NDArray[np.f
 
 
 def _shown(value: object) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shown(value)
 
 
 def temperature(
@@ -115,7 +123,8 @@ def underdamped_curvature(learning_rate: float, momentum: float) -> float:
 
     Infinite for ε = 0, reported as 0 (no update, no mode).
     """
-    return (1.0 - momentum**0.5) ** 2 / learning_rate if learning_rate else 0.0
+    # (1−m)/(1+√m) is 1−√m without a difference of nearly equal numbers.
+    return ((1.0 - momentum) / (1.0 + momentum**0.5)) ** 2 / learning_rate if learning_rate else 0.0
 
 
 def averaging_memory_examples(batch_size: int, decay: float) -> float:

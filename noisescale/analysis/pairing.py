@@ -85,8 +85,10 @@ def by_parents(
             edges = {low, high} | {p.begin for p in olds if low < p.begin < high}
             edges |= {low + p.begin / stretch for p in news if p.begin > 0}
             ahead = float(stretch)
+            # An end that falls between two examples may be written on either of them.
+            short = Fraction(1) if size == train_size else span * _ROUNDED
             for one, two in pairwise(sorted(edges)):
-                if two - one < span * _ROUNDED:
+                if two - one <= short and len(edges) > 2:
                     continue
                 pieces = (
                     _piece_in(olds, one, two),
@@ -118,8 +120,14 @@ def _point(
     return Point(clock + since / unit, old(there), new((there - child_begin) * ahead))
 
 
-def by_clock(before: Schedule, after: Schedule, train_size: int | None) -> Iterator[Stretch]:
-    """Both schedules at equal examples, as long as both run."""
+def by_clock(
+    before: Schedule, after: Schedule, train_size: int | None, in_examples: bool = True
+) -> Iterator[Stretch]:
+    """Both schedules at equal examples, as long as both run.
+
+    Args:
+        in_examples: whether the clock counts examples; else it counts epochs, with train_size 1.
+    """
     edges: set[Fraction] = set()
     tables: list[list[tuple[Fraction, Fraction, Phase, Piece]]] = []
     for schedule in (before, after):
@@ -135,7 +143,10 @@ def by_clock(before: Schedule, after: Schedule, train_size: int | None) -> Itera
     stop = min(table[-1][0] for table in tables)
     places = [0, 0]
     for begin, end in pairwise(sorted(edge for edge in edges if edge <= stop)):
-        if end - begin < stop * _ROUNDED:
+        sizes = [phase.batch_size for schedule in (before, after) for phase in schedule.phases]
+        # Rounding to whole updates hides what is shorter than one.
+        short = Fraction(max(sizes)) if in_examples else stop * _ROUNDED
+        if end - begin < short and end - begin < stop / 2:
             continue
         rows = []
         for which, table in enumerate(tables):

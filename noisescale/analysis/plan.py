@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from noisescale.analysis.checks import exact, half_up
+from noisescale.analysis.checks import at_least_zero, exact, half_up
 from noisescale.analysis.pieces import Piece
 from noisescale.errors import InputError
 
@@ -89,6 +89,17 @@ class PlanRow:
     rate_square_sum: float = 0.0
 
     @property
+    def domain(self) -> tuple[float, float]:
+        """Where the rate is defined, in examples from the phase's start.
+
+        Rounding may let an update begin just outside the phase. A part of a longer shape goes on
+        there; elsewhere the value at the phase's end holds.
+        """
+        first, last = self.rate[0], self.rate[-1]
+        span = self.end_examples - self.start_examples
+        return float(min(Fraction(0), first.origin)), float(max(span, last.origin + last.length))
+
+    @property
     def constant(self) -> bool:
         """Whether the learning rate is the same at every update."""
         return len(self.rate) == 1 and self.rate[0].form == "constant"
@@ -108,6 +119,8 @@ class PlanRow:
         }
         if not self.constant:
             values |= {f"{name}_end": getattr(self, f"{name}_end") for name in names}
+            peak = max(max(piece.start_value, piece.end_value) for piece in self.rate)
+            values |= {"learning_rate_max": peak}
         return values
 
     def learning_rates(self, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
@@ -121,8 +134,7 @@ class PlanRow:
 
     def rates_at(self, updates: NDArray[np.float64]) -> NDArray[np.float64]:
         """ε at increasing numbers, whole or not, of updates counted from the phase's start."""
-        span = float(self.end_examples - self.start_examples)
-        times = np.clip(self.clock.at(updates), 0.0, span)
+        times = np.clip(self.clock.at(updates), *self.domain)
         if len(self.rate) == 1:
             return self.rate[0].at(times)
         # Time increases with the update, so every piece has a slice of them.
@@ -178,7 +190,7 @@ class Plan:
         """
         if self.partial != "carry" or self.train_size is None:
             raise InputError("update_at needs a plan with partial='carry' and a train_size")
-        target = exact(epoch) * self.train_size
+        target = exact(at_least_zero("epoch", epoch)) * self.train_size
         done = Fraction(0)
         for row in self.rows:
             span = row.end_examples - row.start_examples

@@ -120,8 +120,11 @@ def _segments(
         )
     if last > first and last > highest:  # a rise through the highest rate so far
         turn = _whole(piece.time_at(highest), limits, phase)
+        turn = min(max(turn, piece.begin), piece.end)
         below = _ramp(phase, piece, top, limits, piece.begin, turn)
-        return [*below, (turn, piece.end, limits.nearest(Fraction(phase.batch_size)))], over
+        if turn < piece.end:
+            below.append((turn, piece.end, limits.nearest(Fraction(phase.batch_size))))
+        return below, over
     return _ramp(phase, piece, top, limits, piece.begin, piece.end), over
 
 
@@ -260,6 +263,12 @@ def _momentum(schedule: Schedule, limits: Limits) -> Groups:
                 "rate instead"
             )
         momentum = float(1 - one_minus)
+        if momentum == 1:
+            raise InputError(
+                f"batch {phase.batch_size} → {batch} at momentum {phase.momentum:g} would need "
+                f"1−m = {float(one_minus):.4g}, which no float below 1 holds: raise the learning "
+                "rate instead"
+            )
         groups.append([resized(phase, batch, momentum=momentum, decay=schedule.decay)])
     return groups, notes
 

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, replace
 
+from noisescale.analysis.checks import choice, positive_integer
 from noisescale.analysis.invariants import DECISIVE, Invariant, invariants_of
 from noisescale.analysis.pairing import by_clock
+from noisescale.analysis.plan import PARTIAL_BATCH_POLICIES
 from noisescale.analysis.schedule import Schedule
-from noisescale.errors import InputError
+from noisescale.errors import InputError, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,21 @@ def compare_runs(
     Raises:
         InputError: durations that cannot be laid on one clock without N.
     """
+    for name, schedule in (("first", first), ("second", second)):
+        if not isinstance(schedule, Schedule):
+            raise InputError(f"{name}={shown(schedule)}: give a Schedule")
+    choice("partial-batch policy", partial, PARTIAL_BATCH_POLICIES)
+    if train_size is not None:
+        train_size = positive_integer("train_size", train_size)
+    elif partial != "carry":
+        raise InputError(f"partial={partial!r} cuts epochs, so it needs train_size")
     units = {unit for schedule in (first, second) for p in schedule.phases for unit in p.units()}
     if train_size is None and "epochs" in units and units != {"epochs"}:
         raise InputError(
             "one recipe counts in epochs and one in updates or examples: give train_size"
         )
     in_epochs = train_size is None and units == {"epochs"}
-    stretches = list(by_clock(first, second, 1 if in_epochs else train_size))
+    stretches = list(by_clock(first, second, 1 if in_epochs else train_size, not in_epochs))
     plans = [None if in_epochs else s.plan(train_size, partial) for s in (first, second)]
     rows = invariants_of(first, second, stretches, plans[0], plans[1], train_size)
     if in_epochs:

@@ -7,18 +7,20 @@ from math import isqrt
 from typing import Any
 
 from noisescale.analysis.checks import (
+    LARGEST_INTEGER,
     at_least_zero,
+    choice,
     exact,
     fraction_below_one,
     half_up,
+    listed,
     positive,
     positive_integer,
-    shown,
 )
 from noisescale.analysis.pieces import Piece, constant_piece
 from noisescale.analysis.plan import PARTIAL_BATCH_POLICIES, Plan, make_plan
 from noisescale.analysis.shapes import Duration, Shape, shape_of
-from noisescale.errors import InputError, unknown_name
+from noisescale.errors import InputError, shown
 
 WEIGHT_DECAYS = ("coupled", "decoupled", "independent")
 # A part of a phase in epochs keeps that unit if so many decimals write it exactly.
@@ -60,7 +62,7 @@ class Phase:
             )
         put, name = object.__setattr__, given[0]
         if name == "epochs":
-            positive("epochs", self.epochs)
+            put(self, name, positive("epochs", self.epochs))
         else:
             put(self, name, positive_integer(name, getattr(self, name)))
         put(self, "learning_rate", _rate_of(self.learning_rate))
@@ -133,7 +135,10 @@ class Phase:
                 skip = None
                 if before + begin > 0:
                     skip = self._duration(before + begin, size, train_size is None)
-                rate = rate.changed(of=rate.of or self.duration, skip=skip)
+                of = rate.of
+                if of is None:  # the shape ends with the phase
+                    of = self._duration(before + whole, size, train_size is None)
+                rate = rate.changed(of=of, skip=skip)
         lengths = {"epochs": None, "updates": None, "examples": None}
         lengths[duration.unit] = getattr(duration, duration.unit)
         return self.changed(learning_rate=rate, **lengths)
@@ -148,6 +153,8 @@ class Phase:
             short = (epochs * 10**_EPOCH_DECIMALS).denominator == 1
             if in_epochs or short or span.denominator != 1:
                 return Duration(epochs=float(epochs))
+        if self.epochs is not None and span > LARGEST_INTEGER:
+            return Duration(epochs=float(span / (size or 1)))
         return Duration(examples=max(1, half_up(span)))
 
 
@@ -159,6 +166,11 @@ def _rate_of(value: Any) -> float | Shape:
             raise InputError(f"learning_rate: {error}") from None
         plain = shape.shape == "constant" and shape.warmup is None
         return shape.start if plain else shape
+    if isinstance(value, str):
+        raise InputError(
+            f"learning_rate={shown(value)}: write a number without quotes, or a shape such as "
+            "{shape='cosine', start=0.1}"
+        )
     return positive("learning_rate", value)
 
 
@@ -208,18 +220,14 @@ class Schedule:
         phases: Any = self.phases
         if isinstance(phases, Phase):
             phases = (phases,)
-        if not isinstance(phases, Iterable):
-            raise InputError(f"phases={shown(phases)}: give a list of Phase")
-        phases = tuple(phases)
+        phases = tuple(listed("phases", phases, "give a list of Phase"))
         if not phases:
             raise InputError("phases is empty: a schedule needs at least one phase")
         for phase in phases:
             if not isinstance(phase, Phase):
                 raise InputError(f"phases holds {shown(phase)}: every entry must be a Phase")
-        if self.optimizer != "sgd":
-            raise unknown_name("optimizer", self.optimizer, ["sgd"])
-        if self.decay not in WEIGHT_DECAYS:
-            raise unknown_name("weight decay", self.decay, WEIGHT_DECAYS)
+        choice("optimizer", self.optimizer, ["sgd"])
+        choice("weight decay", self.decay, WEIGHT_DECAYS)
         for name in ("ema_decay", "batch_norm_decay"):
             if getattr(self, name) is not None:
                 value = fraction_below_one(name, getattr(self, name))
@@ -254,8 +262,7 @@ class Schedule:
 
         A phase given in updates keeps that number under every policy.
         """
-        if partial not in PARTIAL_BATCH_POLICIES:
-            raise unknown_name("partial-batch policy", partial, PARTIAL_BATCH_POLICIES)
+        choice("partial-batch policy", partial, PARTIAL_BATCH_POLICIES)
         if train_size is not None:
             train_size = positive_integer("train_size", train_size)
             for phase in self.phases:
@@ -268,7 +275,13 @@ class Schedule:
             raise InputError(f"partial={partial!r} cuts epochs, so it needs train_size")
         return make_plan(self.phases, train_size, partial)
 
-    def after(self, *, examples: int, train_size: int | None = None) -> "Schedule":
+    def after(
+        self,
+        *,
+        examples: int | None = None,
+        epochs: float | None = None,
+        train_size: int | None = None,
+    ) -> "Schedule":
         """The rest of the run after so many examples: ε(t), B(t), m(t) for t ≥ examples.
 
         What to do with the momentum buffer, Adam's moments and the scheduler's step is said
@@ -276,15 +289,23 @@ class Schedule:
 
         Args:
             examples: seen so far, over all phases; 0 leaves the schedule whole.
+            epochs: the same in epochs, rounded to whole examples; give one of the two.
             train_size: N; needed where durations are in epochs.
 
         Raises:
             InputError: the run is over by then, or N is missing.
         """
-        if examples != 0 or isinstance(examples, bool):
-            examples = positive_integer("examples", examples)
         if train_size is not None:
             train_size = positive_integer("train_size", train_size)
+        if (examples is None) == (epochs is None):
+            raise InputError("after takes exactly one of examples and epochs")
+        if epochs is not None:
+            if train_size is None:
+                raise InputError("epochs are counted in examples: give train_size")
+            examples = half_up(exact(at_least_zero("epochs", epochs)) * train_size)
+        elif type(examples) is not int or examples:
+            examples = positive_integer("examples", examples)
+        assert examples is not None
         if not examples:
             return self
         start, updates = Fraction(0), Fraction(0)

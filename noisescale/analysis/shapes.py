@@ -1,6 +1,6 @@
 """Learning rates that change inside a phase: shapes in time, on the clock of examples."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from itertools import pairwise
@@ -8,14 +8,15 @@ from typing import Any
 
 from noisescale.analysis.checks import (
     at_least_zero,
+    choice,
     exact,
     half_up,
+    listed,
     positive,
     positive_integer,
-    shown,
 )
 from noisescale.analysis.pieces import Piece, whole_piece, window
-from noisescale.errors import InputError, unknown_name
+from noisescale.errors import InputError, shown, unknown_name
 
 SHAPES = (
     "constant",
@@ -166,8 +167,7 @@ class Shape:
 
     def __post_init__(self) -> None:
         name = _ALSO.get(self.shape, self.shape) if isinstance(self.shape, str) else self.shape
-        if name not in SHAPES:
-            raise unknown_name("shape", self.shape, SHAPES)
+        name = choice("shape", name, SHAPES)
         put = object.__setattr__
         put(self, "shape", name)
         put(self, "start", positive("start", self.start))
@@ -177,6 +177,11 @@ class Shape:
         for key in ("power", "factor"):
             if getattr(self, key) is not None:
                 put(self, key, positive(key, getattr(self, key)))
+        if self.factor is not None and self.factor <= 1:
+            raise InputError(
+                f"factor={self.factor:g}: the rate is divided by it at each milestone, so it must "
+                "be above 1 (PyTorch's gamma is its inverse)"
+            )
         for key in ("timescale", "decay", "of", "skip"):
             if getattr(self, key) is not None:
                 put(self, key, duration_of(key, getattr(self, key)))
@@ -195,8 +200,8 @@ class Shape:
             raise InputError("shape 'step' needs milestones={epochs=[30, 60]} and factor=10")
         if self.shape == "warmup-stable-decay" and self.decay is None:
             raise InputError("shape 'warmup-stable-decay' needs decay={epochs=20}, its last part")
-        if self.decay_form is not None and self.decay_form not in DECAY_FORMS:
-            raise unknown_name("decay_form", self.decay_form, DECAY_FORMS)
+        if self.decay_form is not None:
+            choice("decay_form", self.decay_form, DECAY_FORMS)
         exponential = self.shape == "exponential" or self.decay_form == "exponential"
         if exponential and not self.end:
             raise InputError("an exponential decay needs an end above 0")
@@ -312,7 +317,16 @@ class Shape:
                     "milestones must increase, from after the warmup to before the shape's end"
                 )
         assert self.factor is not None
-        rates = [float(exact(self.start) / exact(self.factor) ** j) for j in range(len(edges) - 1)]
+        try:
+            rates = [
+                positive("learning rate after a milestone", float(exact(self.start) / f))
+                for f in (exact(self.factor) ** j for j in range(len(edges) - 1))
+            ]
+        except (InputError, OverflowError):
+            raise InputError(
+                f"factor={self.factor:g}: the learning rates after {len(edges) - 2} milestones "
+                "leave 1e-100 … 1e100; use a smaller factor or fewer milestones"
+            ) from None
         return [
             whole_piece(low, high, "constant", rate, rate)
             for (low, high), rate in zip(pairwise(edges), rates, strict=True)
@@ -374,9 +388,9 @@ def _milestones_of(value: Any) -> tuple[Duration, ...] | None:
         if len(value) != 1 or next(iter(value)) not in UNITS:
             raise InputError(f"milestones={shown(dict(value))}: {hint}")
         ((unit, times),) = value.items()
-        if not isinstance(times, Iterable) or isinstance(times, str | Mapping):
-            raise InputError(f"milestones={shown(dict(value))}: {hint}")
+        times = listed("milestones", times, hint)
         return tuple(duration_of("milestones", {unit: time}) for time in times)
-    if not isinstance(value, Iterable) or isinstance(value, str):
+    value = listed("milestones", value, hint)
+    if not all(isinstance(m, Duration | Mapping) for m in value):
         raise InputError(f"milestones={shown(value)}: {hint}")
     return tuple(duration_of("milestones", m) for m in value)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from noisescale.analysis.cautions import RISKS, check_risk
-from noisescale.analysis.cost import Cost, cost_of, costs, fastest
+from noisescale.analysis.checks import positive
+from noisescale.analysis.cost import Cost, checked_throughput, cost_of, costs, fastest
 from noisescale.analysis.equivalence import Equivalent, find_routes, plan_if_possible
 from noisescale.analysis.handover import handover_notes
 from noisescale.analysis.plan import PARTIAL_BATCH_POLICIES, Plan
@@ -27,6 +28,22 @@ from noisescale.recipe import named_document, read_document, schedule_from, step
 SCHEMA = "noisescale.equivalent/1"
 DIFF_SCHEMA = "noisescale.diff/1"
 ORIGINAL = "original"
+# Flags without a meaning for --diff, and their values when not given.
+_UNUSED_BY_DIFF = {
+    "to": None,
+    "plot": None,
+    "routes": None,
+    "to_batch": None,
+    "max_batch_size": None,
+    "granularity": 1,
+    "base_batch_size": None,
+    "micro_batch_size": None,
+    "devices": 1,
+    "sharpness": None,
+    "critical_batch_size": None,
+    "throughput": None,
+    "max_risk": None,
+}
 _EXAMPLES = """examples:
   noisescale equivalent --recipe smith2018-cifar10 --max-batch-size 5120
   noisescale equivalent --epochs 200 --batch-size 128 --learning-rate 0.1 --momentum 0.9 \\
@@ -44,9 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = group("the recipe: a file, a name, or flags").add_argument
     add("recipe", nargs="?", metavar="RECIPE", help="a recipe file (.toml or .json)")
     add("--recipe", dest="named", metavar="NAME", help="a built-in recipe, as smith2018-cifar10")
-    add("--train-size", type=int, metavar="N", help="training examples; without it g is per N")
+    add("--train-size", type=whole, metavar="N", help="training examples; without it g is per N")
     add("--epochs", type=float, metavar="E", help="total epochs")
-    add("--batch-size", type=int, metavar="B", help="examples per update over all devices")
+    add("--batch-size", type=whole, metavar="B", help="examples per update over all devices")
     add("--learning-rate", type=float, metavar="RATE", help="first learning rate")
     add("--momentum", type=float, metavar="M", help="momentum in [0, 1) (default 0)")
     add("--weight-decay", type=float, metavar="L", help="coupled weight decay (default 0)")
@@ -57,15 +74,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="POLICY",
         help=f"batches an epoch does not fill: {', '.join(PARTIAL_BATCH_POLICIES)} (default carry)",
     )
-    add("--at-examples", type=int, metavar="n", help="what is left after so many examples")
+    add("--at-examples", type=whole, metavar="n", help="what is left after so many examples")
+    add("--at-epochs", type=float, metavar="E", help="what is left after so many epochs")
     add = group("what to run instead").add_argument
     add(
         "--to-batch",
-        type=int,
+        type=whole,
         metavar="B",
         help="first batch size (default: first batch times the first drop of the rate)",
     )
-    add("--max-batch-size", type=int, metavar="B", help="no batch grows beyond it")
+    add("--max-batch-size", type=whole, metavar="B", help="no batch grows beyond it")
     add("--granularity", type=int, default=1, metavar="K", help="batch sizes are multiples of K")
     add(
         "--routes",
@@ -93,11 +111,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--diff", metavar="OTHER", help="is this recipe (file or name) the same run?")
 
 
+def whole(text: str) -> int:
+    """A whole number, also as 5e4."""
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+        if abs(number) > 2**53 or number != int(number):
+            raise ValueError(text) from None
+        return int(number)
+
+
+whole.__name__ = "whole number"  # argparse says "invalid whole number value"
+
+
 def run(options: argparse.Namespace) -> int:
     """Print the table, the JSON document, a file in a trainer's format, or the comparison."""
     schedule, train_size, partial = _schedule(options)
-    if options.at_examples is not None:
-        schedule = schedule.after(examples=options.at_examples, train_size=train_size)
+    if options.at_examples is not None or options.at_epochs is not None:
+        schedule = schedule.after(
+            examples=options.at_examples, epochs=options.at_epochs, train_size=train_size
+        )
     if options.diff is not None:
         return _diff(options, schedule, train_size, partial)
     routes = options.routes
@@ -109,8 +143,12 @@ def run(options: argparse.Namespace) -> int:
                 f"--to writes one schedule: name it with --routes ({', '.join(ROUTES)}, a "
                 f"composition, or {ORIGINAL})"
             )
+    if routes == [ORIGINAL]:
+        # Nothing is asked of the routes, but what is given must be right.
+        find_routes(schedule, train_size, **{**_route_options(options, partial), "routes": None})
     found: list[Equivalent] = []
     left_out: dict[str, str] = {}
+    given = _known_costs(options)
     if routes != [ORIGINAL]:
         found, left_out = find_routes(schedule, train_size, **_route_options(options, partial))
     original = plan_if_possible(schedule, train_size, partial)
@@ -119,9 +157,11 @@ def run(options: argparse.Namespace) -> int:
         chosen = schedule if what is None else what.schedule
         plan = original if what is None else what.plan
         title = f"{routes[0]} of {options.recipe or options.named or 'the recipe given by flags'}"
-        print(exported(Export(title, chosen, train_size, partial, plan), options.to), end="")
+        split = None if what is None else what.split
+        text = exported(Export(title, chosen, train_size, partial, plan, split), options.to)
+        print(text, end="")
         return 0
-    listed, best = _costs(options, original, found)
+    listed, best = _costs(given, original, found)
     if options.plot is not None:
         _draw(options.plot, schedule, original, found)
     if options.json:
@@ -139,6 +179,12 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(document, indent=2, allow_nan=False))
     else:
         print_equivalents(schedule, train_size, partial, original, found, left_out)
+        now = schedule.phases[0].batch_size
+        if (options.to_batch or now) < now and options.micro_batch_size is None:
+            print(
+                f"Or change nothing and accumulate {now} examples per update: "
+                "--micro-batch-size says how."
+            )
         if listed:
             print_costs(listed, best, options.max_risk or "some")
     return 0
@@ -206,12 +252,12 @@ def _diff(
 ) -> int:
     from noisescale.analysis.same_run import compare_runs
 
-    for flag in ("to", "plot", "routes", "to_batch", "throughput"):
-        if getattr(options, flag) is not None:
-            shown = flag.replace("_", "-")
-            raise InputError(f"--diff compares two recipes as they stand: leave --{shown} out")
+    for flag, default in _UNUSED_BY_DIFF.items():
+        if getattr(options, flag) != default:
+            name = flag.replace("_", "-")
+            raise InputError(f"--diff compares two recipes as they stand: leave --{name} out")
     path = Path(options.diff)
-    is_file = path.suffix.lower() in (".toml", ".json") or path.exists()
+    is_file = path.suffix.lower() in (".toml", ".json") or "/" in options.diff
     document = read_document(path) if is_file else named_document(options.diff)
     other, other_size, other_partial = schedule_from(document)
     if options.train_size is None and None not in (train_size, other_size):
@@ -225,11 +271,12 @@ def _diff(
             f"the recipes have partial={partial!r} and {other_partial!r}: say which one counts "
             "with --partial"
         )
-    found = compare_runs(schedule, other, train_size or other_size, partial)
+    train_size = other_size if train_size is None else train_size
+    found = compare_runs(schedule, other, train_size, partial)
     if options.json:
         document = {
             "schema": DIFF_SCHEMA,
-            "train_size": train_size or other_size,
+            "train_size": train_size,
             "same": found.same,
             "reason": found.reason,
             "invariants": [row_of(row) for row in found.invariants],
@@ -240,22 +287,31 @@ def _diff(
     return 0
 
 
+def _known_costs(options: argparse.Namespace) -> dict[str, Any]:
+    """What is known of costs, checked: throughput, critical batch size, risk."""
+    if options.max_risk is not None and options.throughput is None:
+        raise InputError("--max-risk chooses the fastest route: give --throughput")
+    table = None if options.throughput is None else _throughput(options.throughput)
+    critical = options.critical_batch_size
+    return {
+        "throughput": None if table is None else checked_throughput(table),
+        "critical_batch_size": None
+        if critical is None
+        else positive("critical_batch_size", critical),
+        "max_risk": check_risk(options.max_risk or "some"),
+    }
+
+
 def _costs(
-    options: argparse.Namespace, original: Plan | None, found: list[Equivalent]
+    given: dict[str, Any], original: Plan | None, found: list[Equivalent]
 ) -> tuple[list[Cost], Cost | None]:
-    most = check_risk(options.max_risk or "some")
-    if options.throughput is None and options.critical_batch_size is None:
-        if options.max_risk is not None:
-            raise InputError("--max-risk chooses the fastest route: give --throughput")
+    known = {key: given[key] for key in ("throughput", "critical_batch_size")}
+    if all(value is None for value in known.values()):
         return [], None
     if original is None:
         raise InputError("costs are counted in updates: give --train-size")
-    known = {
-        "throughput": None if options.throughput is None else _throughput(options.throughput),
-        "critical_batch_size": options.critical_batch_size,
-    }
     listed = [cost_of(ORIGINAL, original, **known), *costs(found, **known)]
-    return listed, fastest(listed, most)
+    return listed, fastest(listed, given["max_risk"])
 
 
 def _throughput(texts: list[str]) -> dict[int, float]:
@@ -263,7 +319,11 @@ def _throughput(texts: list[str]) -> dict[int, float]:
     for text in texts:
         batch, _, rate = text.partition(":")
         try:
+            if int(batch) in table:
+                raise InputError(f"--throughput {text!r}: batch {batch} is given twice")
             table[int(batch)] = float(rate)
+        except InputError:
+            raise
         except ValueError:
             raise InputError(
                 f"--throughput {text!r}: write batch:examples-per-second, as 128:2500"

@@ -11,7 +11,9 @@ from noisescale.analysis.invariants import Invariant
 from noisescale.analysis.plan import Plan
 from noisescale.analysis.same_run import Comparison
 from noisescale.analysis.schedule import Phase, Schedule
+from noisescale.analysis.shapes import Shape
 from noisescale.cli.tables import Output, number, table
+from noisescale.formats.document import shape_table
 
 
 def entry_of(
@@ -23,12 +25,15 @@ def entry_of(
 ) -> dict[str, Any]:
     """One schedule of the JSON document."""
     if plan is not None:
-        phases = [row.described() for row in plan.rows]
+        phases: list[dict[str, Any]] = [row.described() for row in plan.rows]
     else:
         phases = [_without_plan(phase) for phase in schedule.phases]
+    for entry_phase, phase in zip(phases, schedule.phases, strict=True):
+        if isinstance(phase.learning_rate, Shape):
+            entry_phase |= {"shape": shape_table(phase.learning_rate)}
     if found is not None and found.split is not None:
-        for phase, (micro, steps, devices) in zip(phases, found.split, strict=True):
-            phase |= {"micro_batch_size": micro, "steps": steps, "devices": devices}
+        for entry_phase, (micro, steps, devices) in zip(phases, found.split, strict=True):
+            entry_phase |= {"micro_batch_size": micro, "steps": steps, "devices": devices}
     entry: dict[str, Any] = {
         "name": name,
         "phases": phases,
@@ -46,6 +51,7 @@ def entry_of(
                 "extrapolated": cost.extrapolated,
                 "steps_ratio": cost.steps_ratio,
                 "examples_ratio": cost.examples_ratio,
+                "progress": cost.progress,
             }
     return entry
 
@@ -159,11 +165,13 @@ def print_equivalents(
     if found:
         rows = []
         for e in found:
-            kept = ", ".join(i.name.replace("_", " ") for i in e.invariants if i.kept)
+            kept = ", ".join(
+                i.name.replace("_", " ") for i in e.invariants if i.kept and "_if_" not in i.name
+            )
             broken = ", ".join(
                 f"{i.name.replace('_', ' ')} {change(i.before, i.after)}"
                 for i in e.invariants
-                if not i.kept
+                if not i.kept and "_if_" not in i.name
             )
             rows.append([e.name, kept, broken])
         head = ["schedule", "kept (within 1 %)", "broken (where it differs most)"]
@@ -177,8 +185,9 @@ def print_equivalents(
     colours = {"none": "green", "some": "yellow", "high": "red"}
     for warning, names in notes.items():
         who = "all" if len(names) == len(found) > 1 else ", ".join(names)
+        risk = "" if warning.risk == "none" else f", {warning.risk} risk"
         text = escape(f"{warning.message} [{warning.source}]")
-        console.print(f"[{colours[warning.risk]}]{who}[/]: {text}")
+        console.print(f"• [{colours[warning.risk]}]{who}: {warning.code}{risk}[/]. {text}")
     if original is None:
         console.print("Durations are in epochs: give --train-size to count updates.")
 
@@ -198,19 +207,27 @@ def print_costs(listed: Sequence[Cost], best: Cost | None, max_risk: str) -> Non
         [
             c.name,
             "" if c.seconds is None else _clock(c.seconds) + (" *" if c.extrapolated else ""),
+            _equal_progress(c, listed[0]),
             "" if c.steps_ratio is None else f"{c.steps_ratio:.3g}",
             "" if c.examples_ratio is None else f"{c.examples_ratio:.3g}",
             c.risk,
         ]
         for c in listed
     ]
-    head = ["schedule", "wall-clock", "S/S_min", "E/E_min", "risk"]
-    console.print(table(head, rows, right={1, 2, 3}))
+    head = ["schedule", "wall-clock", "equal progress", "S/S_min", "E/E_min", "risk"]
+    console.print(table(head, rows, right={1, 2, 3, 4}))
     if any(c.extrapolated for c in listed):
         console.print("* beyond the batch sizes measured: measure there")
     if any(c.seconds is not None for c in listed):
         answer = "none" if best is None else f"[bold]{best.name}[/bold]"
         console.print(f"fastest at risk up to {max_risk!r}: {answer}")
+
+
+def _equal_progress(cost: Cost, original: Cost) -> str:
+    """The wall-clock to the original's progress."""
+    if cost.seconds is None or not cost.progress or not original.progress:
+        return ""
+    return _clock(cost.seconds * original.progress / cost.progress)
 
 
 def _clock(seconds: float) -> str:

@@ -7,8 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from noisescale.analysis.checks import shown
-from noisescale.errors import InputError, unknown_name
+from noisescale.errors import InputError, shown, unknown_name
 from noisescale.experiment.specification import (
     KINDS,
     METRICS,

@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from noisescale.analysis.checks import shown
-from noisescale.errors import InputError
+from noisescale.errors import InputError, shown
 from noisescale.experiment.conclusion import SeedCurves, conclude
 from noisescale.experiment.report import markdown_report
 from noisescale.experiment.specification import Experiment, PlannedArm

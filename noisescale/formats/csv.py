@@ -30,9 +30,15 @@ def write(what: Export) -> str:
     writer.writerow(HEAD)
     for row in plan.rows:
         rates = row.learning_rates().tolist()
-        inside = row.clock.at(np.arange(row.updates, dtype=np.float64)).tolist()
-        start, constants = float(row.start_examples), (row.momentum, row.weight_decay)
-        for s, (time, rate) in enumerate(zip(inside, rates, strict=True)):
-            examples = round(start + time)
-            writer.writerow((row.start_update + s + 1, examples, rate, row.batch_size, *constants))
+        start = float(row.start_examples)
+        begins = np.rint(start + row.clock.at(np.arange(row.updates, dtype=np.float64)))
+        sizes = np.full(row.updates, row.batch_size)
+        if what.partial == "keep" and row.updates:
+            # The last batch of an epoch, and of the phase, is what is left.
+            end = min(np.rint(float(row.end_examples)), begins[-1] + row.batch_size)
+            sizes = np.minimum(sizes, np.diff(np.append(begins, end))).astype(np.int64)
+        columns = zip(begins.tolist(), rates, sizes.tolist(), strict=True)
+        for s, (examples, rate, size) in enumerate(columns):
+            constants = (row.momentum, row.weight_decay)
+            writer.writerow((row.start_update + s + 1, int(examples), rate, size, *constants))
     return out.getvalue()

@@ -24,7 +24,9 @@ def write(what: Export) -> str:
         shown = f"`{inline(shape_table(rate))}`" if isinstance(rate, Shape) else repr(rate)
         scale = f"{row.noise_scale:.6g}"
         if not row.constant:
-            scale += f" → {row.noise_scale_end:.6g}"
+            per_rate = (what.train_size or 1) / (row.batch_size * (1.0 - row.momentum))
+            values = [row.noise_scale, *(p.end_value * per_rate for p in row.rate)]
+            scale = " → ".join(f"{value:.6g}" for value in values)
         epochs = "" if row.epochs is None else f"{row.epochs:.10g}"
         cells = (
             number,

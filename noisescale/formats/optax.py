@@ -10,8 +10,10 @@ _CODE = '''"""{title}
     state = optimizer.init(params)
     for update in range(UPDATES):
         batch = next_batch(batch_size(update))
-        updates, state = optimizer.update(gradient(params, batch), state, params)
-"""
+        step, state = optimizer.update(gradient(params, batch), state, params)
+        params = optax.apply_updates(params, step)
+
+make_optimizer(decay_mask) spares weights from decay. {resume}"""
 
 from bisect import bisect_right
 
@@ -71,28 +73,37 @@ def batch_size(update):
     return PHASES[bisect_right([p[0] for p in PHASES], update) - 1][1]
 
 
-@optax.inject_hyperparams
-def _optimizer(learning_rate, momentum, weight_decay):
-    return {chain}
+def make_optimizer(decay_mask=None):
+    """The optimizer; `decay_mask` says which weights decay, as in optax.add_decayed_weights."""
+
+    @optax.inject_hyperparams
+    def of(learning_rate, momentum, weight_decay):
+        return {chain}
+
+    return of(learning_rate=learning_rate, momentum=_of_phase(2), weight_decay=_of_phase(3))
 
 
-optimizer = _optimizer(
-    learning_rate=learning_rate, momentum=_of_phase(2), weight_decay=_of_phase(3)
-)
+optimizer = make_optimizer()
 '''
 _CHAINS = {
     "coupled": """optax.chain(
-        optax.add_decayed_weights(weight_decay), optax.sgd(learning_rate, momentum)
-    )""",
+            optax.add_decayed_weights(weight_decay, decay_mask),
+            optax.sgd(learning_rate, momentum),
+        )""",
     "decoupled": """optax.chain(
-        optax.trace(momentum),
-        optax.add_decayed_weights(weight_decay),
-        optax.scale_by_learning_rate(learning_rate),
-    )""",
+            optax.trace(momentum),
+            optax.add_decayed_weights(weight_decay, decay_mask),
+            optax.scale_by_learning_rate(learning_rate),
+        )""",
     "independent": """optax.chain(
-        optax.sgd(learning_rate, momentum), optax.add_decayed_weights(-weight_decay)
-    )""",
+            optax.sgd(learning_rate, momentum),
+            optax.add_decayed_weights(-weight_decay, decay_mask),
+        )""",
 }
+
+_RESUME = """This is the rest of a run: its data go
+on at example {:,}, and the trace of the run that was cut is taken over times {:.10g}.
+"""
 
 
 def write(what: Export) -> str:
@@ -103,5 +114,8 @@ def write(what: Export) -> str:
         updates=what.plan.updates,
         phases=phases_text(what.plan),
         segments=table_text(what.plan),
+        resume=_RESUME.format(what.start, what.momentum_factor)
+        if what.schedule.resumed is not None
+        else "",
         chain=_CHAINS[what.schedule.decay],
     )

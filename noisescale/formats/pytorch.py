@@ -9,13 +9,13 @@ _CODE = '''"""{title}
 {updates:,} updates; made by noisescale. It needs torch alone.
 
     optimizer = torch.optim.SGD(model.parameters(), **first_hyperparameters())
-    scheduler = Scheduler(optimizer)
+{resume}    scheduler = Scheduler(optimizer)
     loader = torch.utils.data.DataLoader(data, batch_sampler=BatchPlan(len(data), seed=0))
     for inputs, labels in loader:  # one pass over the loader is the whole run
         ...
         optimizer.step()
         scheduler.step()  # once per update
-"""
+{split}"""
 
 from bisect import bisect_right
 from fractions import Fraction
@@ -26,6 +26,10 @@ import torch
 UPDATES = {updates}
 TRAIN_SIZE = {train_size}
 PARTIAL = "{partial}"
+PEAK = {peak!r}  # the highest learning rate
+START = {start}  # examples seen before this plan
+MOMENTUM_FACTOR = {factor!r}  # for the buffer of the run that was cut
+MICRO_BATCH_SIZE = {micro}
 SMALLEST_MOMENTUM = {smallest}
 
 # (first update, batch size, momentum, weight decay)
@@ -81,31 +85,51 @@ def batch_size(update):
 
 
 def first_hyperparameters():
-    """Arguments for torch.optim.SGD; the Scheduler changes them from update to update."""
+    """Arguments for torch.optim.SGD; the Scheduler sets those of every update."""
     _, _, momentum, weight_decay = _phase(0)
-    rate = max(learning_rate(0), 1e-12)
-    return {{"lr": rate, "momentum": momentum, "weight_decay": weight_decay}}
+    return {{"lr": PEAK, "momentum": momentum, "weight_decay": weight_decay}}
+
+
+def hand_over(optimizer):
+    """Fit the momentum buffers of the run that was cut to this plan's momentum."""
+    for state in optimizer.state.values():
+        if state.get("momentum_buffer") is not None:
+            state["momentum_buffer"].mul_(MOMENTUM_FACTOR)
 
 
 class Scheduler(torch.optim.lr_scheduler.LRScheduler):
-    """Sets the learning rate, momentum and weight decay of the next update."""
+    """Sets the learning rate, momentum and weight decay of the next update.
+
+    A parameter group keeps its learning rate relative to the first group's, and stays without
+    weight decay if it has none while another group has some.
+    """
+
+    def __init__(self, optimizer, last_epoch=-1):
+        rates = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
+        decays = [group["weight_decay"] for group in optimizer.param_groups]
+        self.shares = [rate / rates[0] if rates[0] else 1.0 for rate in rates]
+        self.decayed = [decay > 0 or not max(decays) for decay in decays]
+        super().__init__(optimizer, last_epoch)
 
     def get_lr(self):
         update = min(self.last_epoch, UPDATES - 1)
         _, _, momentum, weight_decay = _phase(update)
-        for group in self.optimizer.param_groups:
-            group["momentum"], group["weight_decay"] = momentum, weight_decay
-        return [learning_rate(update)] * len(self.optimizer.param_groups)
+        for group, decayed in zip(self.optimizer.param_groups, self.decayed):
+            group["momentum"] = momentum
+            group["weight_decay"] = weight_decay if decayed else 0.0
+        return [learning_rate(update) * share for share in self.shares]
 
 
 class BatchPlan(torch.utils.data.Sampler):
     """The indices of every update of the run, from one permutation per epoch.
 
     "carry", "wrap": batches straddle epochs. "drop", "keep": what an epoch (or a phase) does not
-    fill is left out, or makes a smaller batch.
+    fill is left out, or makes a smaller batch. A plan of the rest of a run goes on in the order of
+    the whole run. With a world size, every rank gets its share of each batch.
     """
 
-    def __init__(self, train_size, seed=0):
+    def __init__(self, train_size, seed=0, rank=0, world_size=1):
+        self.rank, self.world_size = rank, world_size
         if TRAIN_SIZE not in (None, train_size):
             raise ValueError(f"the plan is for {{TRAIN_SIZE}} examples, not {{train_size}}")
         self.train_size, self.seed = train_size, seed
@@ -128,8 +152,10 @@ class BatchPlan(torch.utils.data.Sampler):
         return found
 
     def __iter__(self):
-        self._epoch, self._listed, position, clock = -1, [], 0, Fraction(0)
         cut = PARTIAL in ("drop", "keep")
+        # Epochs are cut from their beginning: the rest of one that was begun is left out.
+        start = -(-START // self.train_size) * self.train_size if cut else START
+        self._epoch, self._listed, position, clock = -1, [], start, Fraction(start)
         for updates, size, length in ROWS:
             end = None
             if length is not None:
@@ -144,7 +170,7 @@ class BatchPlan(torch.utils.data.Sampler):
                     position += share
                     continue
                 take = min(size, share) if cut else size
-                yield self._stream(position, take)
+                yield self._stream(position, take)[self.rank :: self.world_size]
                 position, done = position + take, done + 1
             left = self.train_size - position % self.train_size
             if end is not None:
@@ -154,6 +180,15 @@ class BatchPlan(torch.utils.data.Sampler):
                     position += left
                 clock = Fraction(position)
 '''
+
+# Its order matters: a scheduler made first would find the old run's learning rate in its place.
+_RESUME = """    optimizer.load_state_dict(state of the run that was cut)  # before the Scheduler
+    hand_over(optimizer)  # fits its momentum buffers
+"""
+_SPLIT = """
+A batch is split: BatchPlan(len(data), seed, rank, world_size) on every device, and there parts of
+MICRO_BATCH_SIZE examples, each loss weighted by its share of the batch, before one step.
+"""
 
 
 def write(what: Export) -> str:
@@ -174,6 +209,12 @@ def write(what: Export) -> str:
         title=what.title.replace("\\", " ").replace('"', "'"),
         updates=plan.updates,
         train_size=what.train_size,
+        peak=max(max(p.start_value, p.end_value) for row in plan.rows for p in row.rate),
+        start=what.start,
+        factor=what.momentum_factor,
+        micro=what.micro_batch_size,
+        resume=_RESUME if what.schedule.resumed is not None else "",
+        split=_SPLIT if what.split is not None else "",
         smallest=1e-30 if any(row.momentum for row in plan.rows) else 0.0,
         partial=what.partial,
         phases=phases_text(plan),

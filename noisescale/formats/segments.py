@@ -5,7 +5,10 @@ from math import ceil, floor, log
 
 from noisescale.analysis.pieces import Piece
 from noisescale.analysis.plan import Plan, PlanRow
+from noisescale.errors import InputError
 
+# Lines of generated code at most.
+MOST_SEGMENTS = 3000
 FORMS = ("constant", "linear", "cosine", "exponential", "polynomial", "sqrt", "inverse-sqrt")
 
 
@@ -37,6 +40,12 @@ def segments_of(plan: Plan) -> list[Segment]:
     """The segments of all phases; neighbours that go on alike are joined."""
     joined: list[Segment] = []
     for row in plan.rows:
+        epochs = row.updates / row.clock.per_epoch if row.clock.in_first is not None else 1
+        if not row.constant and len(joined) + epochs > MOST_SEGMENTS:
+            raise InputError(
+                f"partial={plan.partial!r} cuts the learning rate at every epoch, and {epochs:.3g} "
+                "epochs are too many for a file: take carry, or the csv format"
+            )
         for low, high, time in _straight(row):
             for one in _of_stretch(row, low, high, time):
                 constant = one.form == 0 and joined and joined[-1].form == 0
@@ -58,10 +67,10 @@ def _of_stretch(row: PlanRow, low: int, high: int, time: float) -> list[Segment]
         return min(low + number, high)
 
     # Where rounding has moved updates outside the phase, the values at its ends hold.
-    inside, beyond = first_at(0.0), first_at(float(row.end_examples - row.start_examples))
+    inside, beyond = map(first_at, row.domain)
     found = [_held(row.start_update + low, row.learning_rate)] if low < inside else []
     for piece in row.rate:
-        first = max(inside, first_at(float(piece.begin)))
+        first = inside if piece is row.rate[0] else max(inside, first_at(float(piece.begin)))
         last = beyond if piece is row.rate[-1] else first_at(float(piece.end))
         if first < last:
             found.append(_segment(piece, first, low, time, row))

@@ -167,7 +167,7 @@ def test_a_shape_may_be_written_as_a_class_or_a_mapping():
         ({"of": {"epochs": 9}}, "lengthen `of`"),
         ({"skip": {"epochs": 2}, "of": {"epochs": 11}}, "runs to 12,300 examples"),
         ({"shape": "step", "end": None}, "needs milestones"),
-        ({"shape": "step", "end": None, "milestones": [60], "factor": 10}, "with its unit"),
+        ({"shape": "step", "end": None, "milestones": [60], "factor": 10}, "with their unit"),
         ({"shape": "step", "end": None, "milestones": {"epochs": 60}, "factor": 10}, "their unit"),
         (
             {"shape": "step", "end": None, "milestones": {"epochs": [5, 3]}, "factor": 10},

@@ -95,6 +95,21 @@ def test_a_shape_inside_an_epoch_follows_the_clock_of_whole_batches(partial, beg
     np.testing.assert_allclose(rates, 1 - np.array(begins) / 2500)
 
 
+def test_a_part_of_a_shape_goes_on_before_its_phase():
+    # 6 updates of 16 for 100 examples: update 7 begins 4 examples before its phase, where the
+    # shape stands at 196 examples.
+    line = {"shape": "linear", "start": 1.0, "end": 0.0, "of": {"examples": 1000}}
+    for skip, first in ((0, 1.0), (200, 1 - 196 / 1000)):  # a part of a shape goes on before it
+        cut = {"skip": {"examples": skip}} if skip else {}
+        parts = [
+            phase(epochs=None, examples=100, batch_size=16),
+            phase(epochs=None, examples=640, batch_size=16, learning_rate=line | cut),
+        ]
+        rates = Schedule(parts).plan().rows[1].learning_rates()
+        later = [1 - (skip + 12) / 1000, 1 - (skip + 28) / 1000]
+        np.testing.assert_allclose(rates[:3], [first, *later])
+
+
 def test_a_run_cut_twice_counts_all_its_updates():
     once = Schedule([phase()]).after(examples=30000, train_size=N)
     assert once.resumed.updates == 300
@@ -156,6 +171,27 @@ def test_a_ramp_has_the_batch_next_below_the_decay(name):
             # Steps of a 64th, rounded up to a whole example; the batch is never above the decay.
             step = -(-grown.batch_size // 64)
             assert -0.01 <= wanted - grown.batch_size <= 1.05 * step, (number, time)
+
+
+@pytest.mark.parametrize("name", FALLING)
+def test_a_ramp_has_the_original_noise_scale_at_every_update(name):
+    """Also at the first update of a stretch, which rounding lets begin beside its boundary."""
+    size, batch, cap = 50000, 64, 400
+    schedule = Schedule([phase(learning_rate=FALLING[name], batch_size=batch)])
+    found = route(schedule, "grow-batch", size, max_batch_size=cap)
+    sizes, rates = found.plan.batch_sizes(), found.plan.learning_rates()
+    seen = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    inside = seen < 10 * size
+    wanted = [twin.rate(FALLING[name], time, 10 * size, size, batch) for time in seen[inside]]
+    np.testing.assert_allclose((rates / sizes)[inside], np.array(wanted) / batch, rtol=1e-6)
+
+
+def test_a_ramp_never_exceeds_the_highest_rate():
+    # 100 lies nearer to 128 than to 64, but 128 would ask for 1.28 times the learning rate.
+    schedule = Schedule([phase(learning_rate=FALLING["linear"])])
+    found = route(schedule, "grow-batch", 10**6, granularity=64, max_batch_size=1000)
+    assert [found.plan.rows[i].batch_size for i in (0, 1, -1)] == [64, 128, 960]
+    assert found.plan.learning_rates().max() < 0.1001  # an update begins just before its part
 
 
 def test_a_cap_between_two_granules_is_not_exceeded():
@@ -279,6 +315,16 @@ def test_two_forms_of_decay_are_each_counted_in_their_own():
     assert found.same, found.reason
     shrinkage = row(found, "weight_decay_per_epoch")  # 100 updates of 1e-4
     assert (shrinkage.before, shrinkage.after) == pytest.approx((0.01, 0.01))
+
+
+def test_the_time_of_a_difference_is_exact():
+    """.1 (1 − x) against .1 (1 − x/2): .5 x/(1 − x) = 1 % at x = .02/1.02 of ten epochs."""
+    one, other = (
+        Schedule([phase(learning_rate={"shape": "linear", "start": 0.1, "end": end})])
+        for end in (0.0, 0.05)
+    )
+    found = row(compare_runs(one, other, N), "noise_scale")
+    assert found.differs_from == pytest.approx(0.2 / 1.02, rel=1e-6)
 
 
 def test_a_difference_in_the_middle_counts():

@@ -136,7 +136,7 @@ BASE = "equivalent --epochs 10 --batch-size 8 --learning-rate 0.1".split()
         (["equivalent"], "--epochs is missing"),
         (BASE[:-2], "--learning-rate is missing"),
         ([*BASE, "--batch", "9"], "unrecognized arguments"),
-        ([*BASE, "--batch-size", "8.5"], "invalid int value"),
+        ([*BASE, "--batch-size", "8.5"], "invalid whole number value"),
         ([*BASE, "--batch-size", "0"], "batch_size=0"),
         ([*BASE, "--learning-rate", "-1"], "learning_rate=-1.0"),
         ([*BASE, "--learning-rate", "nan"], "learning_rate=nan"),

@@ -61,11 +61,30 @@ def check_plan(schedule, name, partial, path):
         assert sum(lengths) == what.plan.examples
     else:
         assert lengths == sizes
+    parts = [list(module.BatchPlan(N, seed=3, rank=r, world_size=3)) for r in range(3)]
+    for whole, *shares in zip(batches, *parts, strict=True):
+        assert sorted(whole) == sorted(x for share in shares for x in share)
     # Within an epoch no example comes twice.
     if partial in ("carry", "wrap"):
         stream = np.concatenate(batches)
-        assert len(set(stream[:N].tolist())) == N
-        assert len(set(stream[N : 2 * N].tolist())) == N
+        begin = -what.start % N
+        assert len(set(stream[begin : begin + N].tolist())) == min(N, len(stream) - begin)
+
+
+def test_the_rest_of_a_run_goes_on_in_its_order(stand_in, tmp_path):
+    whole = CASES["cosine"]
+    rest = whole.after(examples=24 * 60, train_size=N)
+    one, two = (
+        module_of(exported(export(s), "pytorch"), tmp_path, f"made_{i}")
+        for i, s in enumerate((whole, rest))
+    )
+    batches = [list(module.BatchPlan(N, seed=5)) for module in (one, two)]
+    assert [list(b) for b in batches[0][60:]] == [list(b) for b in batches[1]]
+    assert (two.START, two.MOMENTUM_FACTOR) == (1440, 1.0)
+    slower = rest.with_phases([rest.phases[0].changed(momentum=0.5)])
+    changed = module_of(exported(export(slower), "pytorch"), tmp_path, "made_slower")
+    assert changed.MOMENTUM_FACTOR == pytest.approx(0.1 / 0.5)
+    assert "load_state_dict" in changed.__doc__ and "load_state_dict" not in one.__doc__
 
 
 def test_with_pytorch_itself(tmp_path):
@@ -91,5 +110,37 @@ def test_with_pytorch_itself(tmp_path):
         optimizer.step()
         scheduler.step()
         seen.append(float(weight.detach()))
+    groups_keep_their_own(torch, module)
     assert sizes == what.plan.batch_sizes().tolist()
     np.testing.assert_allclose(seen, heavy_ball(what.plan, "coupled", gradients), rtol=1e-9)
+
+
+def groups_keep_their_own(torch, module):
+    """Layer-wise rates and groups without weight decay survive; a loaded state hands over."""
+    first = module.first_hyperparameters()
+    weights = [torch.nn.Parameter(torch.ones(1)) for _ in range(3)]
+    groups = [
+        {"params": [weights[0]], "weight_decay": 0.02},
+        {"params": [weights[1]], "lr": first["lr"] / 10},
+        {"params": [weights[2]], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.SGD(groups, **{**first, "weight_decay": 0.02})
+    for group in optimizer.param_groups:
+        group["params"][0].grad = torch.ones(1)
+    scheduler = module.Scheduler(optimizer)
+    for k in range(20):
+        rates = [group["lr"] for group in optimizer.param_groups]
+        expected = module.learning_rate(k)
+        assert rates == pytest.approx([expected, expected / 10, expected])
+        assert [g["weight_decay"] for g in optimizer.param_groups] == [0.02, 0.02, 0.0]
+        optimizer.step()
+        scheduler.step()
+    before = optimizer.state[weights[0]]["momentum_buffer"].clone()
+    again = torch.optim.SGD(groups, **first)
+    again.load_state_dict(optimizer.state_dict())
+    module.hand_over(again)
+    after = again.state[weights[0]]["momentum_buffer"]
+    assert float(after) == pytest.approx(float(before) * module.MOMENTUM_FACTOR)
+    module.Scheduler(again)
+    rates = [group["lr"] for group in again.param_groups]
+    assert rates == pytest.approx([module.learning_rate(0) * share for share in (1, 0.1, 1)])
