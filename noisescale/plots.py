@@ -95,7 +95,9 @@ def draw_schedules(axes: Sequence[Axes], plans: Mapping[str, Plan]) -> Sequence[
         ax.set(xlabel="epochs", ylabel=label, yscale="linear" if panel == 3 else "log")
         ax.set_xlim(-0.02 * shown, 1.02 * shown)
         if panel < 3:
-            _plain_ticks(ax, lambda value, _: f"{value:,.0f}" if value >= 1000 else f"{value:g}")
+            _plain_ticks(
+                ax, lambda value, _: f"{value:,.0f}" if 1000 <= value < 1e7 else f"{value:g}"
+            )
         else:
             ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         ax.grid(alpha=0.25)

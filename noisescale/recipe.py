@@ -215,10 +215,12 @@ def _check_text(text: object, origin: str) -> None:
 def read_text(path: str | Path) -> str:
     """The file's text; InputError where it is missing, unreadable or not UTF-8."""
     try:
-        return Path(path).read_text("utf-8")
+        return Path(path).read_text("utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"no file {str(path)!r}: check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (TypeError, AttributeError):
+        raise InputError(f"path={shown(path)}: give the name of a file") from None
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InputError(f"cannot read {str(path)!r}: {reason}") from None
 

@@ -80,3 +80,13 @@ def test_step_schedule_divides_decimals():
         (4.5, 0.03),
         (3.0, 0.003),
     ]
+
+
+@pytest.mark.parametrize("ending", ["toml", "json"])
+def test_a_byte_order_mark_is_no_error(tmp_path, ending):
+    from noisescale.recipe import read_document
+
+    path = tmp_path / f"recipe.{ending}"
+    text = "train_size = 5" if ending == "toml" else '{"train_size": 5}'
+    path.write_text("\ufeff" + text, "utf-8")
+    assert read_document(path) == {"train_size": 5}

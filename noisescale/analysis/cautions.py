@@ -113,12 +113,14 @@ def _sde_time(change: Change) -> list[RuleWarning]:
         return []
     rows = zip(change.parents, change.plan.rows, strict=True)
     worst, where, total, expected_total = 0.0, 1, 0.0, 0.0
+    child = 0
     for parent, group in groupby(rows, key=lambda pair: pair[0]):
         new = [row for _, row in group]
+        rule, child = _noise_ratio(change, parent, child), child + len(new)
         old = change.original.rows[parent]
         span = float(sum(row.end_examples - row.start_examples for row in new))
         stretch = span / float(old.end_examples - old.start_examples)
-        expected = old.sde_time * stretch * _noise_ratio(change, parent)
+        expected = old.sde_time * stretch * rule
         time = sum(row.sde_time for row in new)
         off = abs(time / expected - 1) if expected else float(time > 0)
         if off > worst:
@@ -140,9 +142,8 @@ def _sde_time(change: Change) -> list[RuleWarning]:
     ]
 
 
-def _noise_ratio(change: Change, parent: int) -> float:
+def _noise_ratio(change: Change, parent: int, child: int) -> float:
     """g after over g before, as the rule has it: constant over a phase."""
-    child = change.parents.index(parent)
     old, new = change.before.phases[parent], change.after.phases[child]
     rates = [p.pieces(p.clock_size(change.train_size))[0] for p in (old, new)]
     a, b = rates[0].first, rates[1].first
@@ -158,6 +159,8 @@ def _partial_batches(change: Change) -> list[RuleWarning]:
     if plan is None or plan.partial == "carry":
         return []
     full = change.after.plan(change.train_size, "carry").sde_time
+    if not full:
+        return []
     lost = 1.0 - plan.sde_time / full
     if abs(lost) <= TOLERATED:
         return []

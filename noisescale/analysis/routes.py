@@ -152,21 +152,26 @@ def _ramp(
     while levels[-1] < max(sizes):
         granules = max(1, ceil(levels[-1] * RAMP_STEP / limits.granularity))
         levels.append(min(max(sizes), levels[-1] + limits.granularity * granules))
+    grows = sizes[0] < sizes[1]
     if sizes[0] > sizes[1]:
         levels.reverse()
     # Where time is in epochs, how many examples an update takes is not known.
     in_examples = phase.clock_size(limits.train_size) != 1
     flat = phase.batch_size * float(top)
     segments: list[Segment] = []
-    start = begin
+    start, now = begin, levels[0]
     for here, after in pairwise(levels):
         turn = _whole(piece.time_at(flat / max(here, after)), limits, phase)
         turn = min(max(turn, start), end)
-        if turn > start and (not in_examples or turn - start >= here):
-            segments.append((start, turn, here))
-            start = turn
+        # A size that no whole update would have is passed over, in favour of the smaller one.
+        fits = not in_examples or (turn - start >= now and (not grows or end - turn >= after))
+        if turn > start and fits:
+            segments.append((start, turn, now))
+            start, now = turn, after
+        elif not grows or turn == start:
+            now = after
     if end > start:
-        segments.append((start, end, levels[-1]))
+        segments.append((start, end, now))
     return segments
 
 

@@ -124,7 +124,7 @@ class Phase:
         whole = self.exact_examples(size)
         if begin <= 0 and end >= whole:
             return self
-        duration = self._duration(end - begin, size, train_size is None)
+        duration = self._duration(begin, end, size, train_size is None)
         rate = self.learning_rate
         if isinstance(rate, Shape):
             inside = [p for p in self.pieces(size) if p.begin < end and p.end > begin]
@@ -134,17 +134,20 @@ class Phase:
                 before = rate.skip.exact_examples(size, self.batch_size) if rate.skip else 0
                 skip = None
                 if before + begin > 0:
-                    skip = self._duration(before + begin, size, train_size is None)
+                    skip = self._duration(Fraction(0), before + begin, size, train_size is None)
                 of = rate.of
                 if of is None:  # the shape ends with the phase
-                    of = self._duration(before + whole, size, train_size is None)
+                    of = self._duration(Fraction(0), before + whole, size, train_size is None)
                 rate = rate.changed(of=of, skip=skip)
         lengths = {"epochs": None, "updates": None, "examples": None}
         lengths[duration.unit] = getattr(duration, duration.unit)
         return self.changed(learning_rate=rate, **lengths)
 
-    def _duration(self, span: Fraction, size: int | None, in_epochs: bool) -> Duration:
-        """`span` in the phase's own unit where that writes it exactly, else in examples."""
+    def _duration(
+        self, begin: Fraction, end: Fraction, size: int | None, in_epochs: bool
+    ) -> Duration:
+        """[begin, end) in the phase's own unit where that writes it exactly, else in examples."""
+        span = end - begin
         if self.updates is not None and (span / self.batch_size).denominator == 1:
             return Duration(updates=int(span / self.batch_size))
         if self.epochs is not None:
@@ -155,7 +158,8 @@ class Phase:
                 return Duration(epochs=float(epochs))
         if self.epochs is not None and span > LARGEST_INTEGER:
             return Duration(epochs=float(span / (size or 1)))
-        return Duration(examples=max(1, half_up(span)))
+        # Ends are rounded, not lengths, so that parts add up to the whole.
+        return Duration(examples=max(1, half_up(end) - half_up(begin)))
 
 
 def _rate_of(value: Any) -> float | Shape:

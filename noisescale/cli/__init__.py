@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 from noisescale.errors import InputError
@@ -33,6 +34,10 @@ def fail(message: str, code: int) -> NoReturn:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns 0, or exits with 1 (failure), 2 (bad input) or 143 (stopped)."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without Greek letters shows question marks rather than a traceback.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     parser = Parser(
         prog="noisescale",
         description="Which training schedules are the same run at another batch size, learning "
