@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from noisescale.analysis.noise_scale import sgd_noise_scale as sgd_noise_scale
     from noisescale.analysis.plan import Plan as Plan
     from noisescale.analysis.plan import PlanRow as PlanRow
+    from noisescale.analysis.same_run import Comparison as Comparison
+    from noisescale.analysis.same_run import compare_runs as compare_runs
     from noisescale.analysis.schedule import Phase as Phase
     from noisescale.analysis.schedule import Schedule as Schedule
     from noisescale.analysis.shapes import Duration as Duration
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from noisescale.errors import InputError as InputError
 
 _HOME = {
+    "Comparison": "noisescale.analysis.same_run",
     "Duration": "noisescale.analysis.shapes",
     "Equivalent": "noisescale.analysis.equivalence",
     "InputError": "noisescale.errors",
@@ -32,6 +35,7 @@ _HOME = {
     "Schedule": "noisescale.analysis.schedule",
     "Shape": "noisescale.analysis.shapes",
     "Warmup": "noisescale.analysis.shapes",
+    "compare_runs": "noisescale.analysis.same_run",
     "equivalents": "noisescale.analysis.equivalence",
     "sgd_noise_scale": "noisescale.analysis.noise_scale",
 }

@@ -70,3 +70,10 @@ def test_the_recipe_of_the_documents_is_one(root, sections):
         block = text.split("```toml\n", 1)[1].split("```", 1)[0]
         schedule, size, _ = schedule_from(parse_toml(block, "doc"))
         assert schedule.plan(size).updates > 0
+
+
+def test_the_python_of_the_documents_runs(root, tmp_path, monkeypatch):
+    for name in ("docs/recipes.md", "README.md"):
+        text = (root / name).read_text("utf-8")
+        for block in text.split("```python\n")[1:]:
+            exec(compile(block.split("```", 1)[0], name, "exec"), {})

@@ -18,6 +18,7 @@ from noisescale.cli.schedules import (
     print_comparison,
     print_costs,
     print_equivalents,
+    print_origin,
     row_of,
     warning_of,
 )
@@ -49,7 +50,7 @@ _EXAMPLES = """examples:
   noisescale equivalent --epochs 200 --batch-size 128 --learning-rate 0.1 --momentum 0.9 \\
       --milestones 60 120 160 --decay-factor 5 --train-size 50000 --to-batch 1024
   noisescale equivalent recipe.toml --routes learning-rate --to-batch 1024 --to pytorch > plan.py
-  noisescale equivalent recipe.toml --at-examples 3000000 --to-batch 64
+  noisescale equivalent recipe.toml --at-epochs 60 --to-batch 64
   noisescale equivalent recipe.toml --diff other.toml"""
 
 
@@ -127,7 +128,8 @@ whole.__name__ = "whole number"  # argparse says "invalid whole number value"
 
 def run(options: argparse.Namespace) -> int:
     """Print the table, the JSON document, a file in a trainer's format, or the comparison."""
-    schedule, train_size, partial = _schedule(options)
+    document = _document(options)
+    schedule, train_size, partial = _schedule(options, document)
     if options.at_examples is not None or options.at_epochs is not None:
         schedule = schedule.after(
             examples=options.at_examples, epochs=options.at_epochs, train_size=train_size
@@ -167,17 +169,20 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         notes = handover_notes(schedule, schedule, train_size)
         first = entry_of(ORIGINAL, schedule, original, None, listed)
-        document = {
+        answer = {
             "schema": SCHEMA,
+            "title": (document or {}).get("title"),
+            "sources": (document or {}).get("sources", {}),
             "train_size": train_size,
             "original": first | {"warnings": [warning_of(w) for w in notes]},
             "equivalents": [entry_of(e.name, e.schedule, e.plan, e, listed) for e in found],
             "left_out": [{"name": k, "reason": v} for k, v in left_out.items()],
         }
         if options.throughput is not None:
-            document["fastest"] = None if best is None else best.name
-        print(json.dumps(document, indent=2, allow_nan=False))
+            answer["fastest"] = None if best is None else best.name
+        print(json.dumps(answer, indent=2, allow_nan=False))
     else:
+        print_origin(document)
         print_equivalents(schedule, train_size, partial, original, found, left_out)
         now = schedule.phases[0].batch_size
         if (options.to_batch or now) < now and options.micro_batch_size is None:
@@ -205,8 +210,9 @@ def _route_options(options: argparse.Namespace, partial: str) -> dict[str, Any]:
     }
 
 
-def _schedule(options: argparse.Namespace) -> tuple[Schedule, int | None, str]:
-    flags = {
+def _flags(options: argparse.Namespace) -> dict[str, Any]:
+    """The flags that describe a recipe."""
+    return {
         "--epochs": options.epochs,
         "--batch-size": options.batch_size,
         "--learning-rate": options.learning_rate,
@@ -215,16 +221,25 @@ def _schedule(options: argparse.Namespace) -> tuple[Schedule, int | None, str]:
         "--milestones": options.milestones,
         "--decay-factor": options.decay_factor,
     }
-    given = [name for name, value in flags.items() if value is not None]
+
+
+def _document(options: argparse.Namespace) -> dict[str, Any] | None:
+    """The recipe of a file or a name; None where flags give it."""
     if options.recipe is not None and options.named is not None:
         raise InputError("--recipe NAME and a recipe file: give one or the other")
-    if options.recipe is not None or options.named is not None:
-        if given:
-            raise InputError(f"{given[0]} and a recipe: give one or the other")
-        if options.recipe is not None:
-            document = read_document(options.recipe)
-        else:
-            document = named_document(options.named)
+    given = [name for name, value in _flags(options).items() if value is not None]
+    if given and (options.recipe is not None or options.named is not None):
+        raise InputError(f"{given[0]} and a recipe: give one or the other")
+    if options.recipe is not None:
+        return read_document(options.recipe)
+    return None if options.named is None else named_document(options.named)
+
+
+def _schedule(
+    options: argparse.Namespace, document: dict[str, Any] | None
+) -> tuple[Schedule, int | None, str]:
+    flags = _flags(options)
+    if document is not None:
         schedule, train_size, partial = schedule_from(document)
         if options.train_size is not None:
             train_size = options.train_size

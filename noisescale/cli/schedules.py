@@ -1,6 +1,6 @@
 """Schedules and their invariants, as tables and as JSON."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from noisescale.analysis.cautions import RuleWarning
@@ -116,6 +116,16 @@ def _rates(schedule: Schedule, train_size: int | None) -> Iterable[tuple[float, 
         for piece in phase.pieces(phase.clock_size(train_size)):
             yield piece.start_value, phase
             yield piece.end_value, phase
+
+
+def print_origin(document: Mapping[str, Any] | None) -> None:
+    """The title of a recipe."""
+    from rich.markup import escape
+
+    title, sources = (document or {}).get("title"), (document or {}).get("sources")
+    if title:
+        where = "   (--json has the source of every number)" if sources else ""
+        Output().print(f"[bold]{escape(title)}[/bold]{where}")
 
 
 def print_equivalents(
