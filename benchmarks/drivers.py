@@ -16,7 +16,7 @@ from noisescale.recipe import DataConfig, ModelConfig
 from noisescale.training.data import load_dataset
 from noisescale.training.drivers import Driver
 from noisescale.training.models import build_model
-from noisescale.training.steps import Hyper, TrainState, update
+from noisescale.training.steps import Hyper, Rule, TrainState, update
 from noisescale.training.streams import DataStream, initial_weights_key
 
 SEEDS, UPDATES, ROUNDS = 8, 2000, 9
@@ -47,8 +47,7 @@ def main() -> None:
     for batch in (8, 40, 200):
         indices = [DataStream(s, 0, data.train_size).indices(0, UPDATES * batch) for s in range(8)]
         drivers = {
-            kind: Driver(static, x, y, momentum_form="trace", kind=kind)
-            for kind in ("device", "host")
+            kind: Driver(static, x, y, rule=Rule(), kind=kind) for kind in ("device", "host")
         }
         batched = np.stack(indices).reshape(SEEDS, UPDATES, 1, batch)
         counts = np.ones((1, batch), np.float32)
@@ -63,7 +62,7 @@ def main() -> None:
                     part,
                     batch,
                     rates[: len(part) // batch],
-                    *HYPER[1:],
+                    *HYPER[1:3],
                 )
             return state
 
@@ -73,7 +72,7 @@ def main() -> None:
                 listed,
                 batch,
                 rates,
-                *HYPER[1:],
+                *HYPER[1:3],
             )
 
         def vmapped(batched=batched, counts=counts):

@@ -42,14 +42,27 @@ class OptimizerConfig:
         momentum_form: "trace" (v ← m v + gradient, w ← w − ε v; PyTorch, optax) or
             "velocity" (v ← m v − ε gradient, w ← w + v; Keras). They differ for about 1/(1−m)
             updates after the learning rate changes.
+        nesterov: step along gradient + m v instead of v (the same g = εN/(B(1−m))).
+        clip_norm: gradients of the batch mean that are longer are scaled down to it; 0: never.
+        clip_updates: clip only the first so many updates; 0: all.
     """
 
     name: str = "sgd"
     momentum_form: str = "trace"
+    nesterov: bool = False
+    clip_norm: float = 0.0
+    clip_updates: int = 0
 
     def __post_init__(self) -> None:
         _choice("optimizer.name", self.name, ("sgd",))
         _choice("optimizer.momentum_form", self.momentum_form, ("trace", "velocity"))
+        if not isinstance(self.nesterov, bool):
+            raise InputError(f"optimizer.nesterov={shown(self.nesterov)}: it must be true or false")
+        clip = at_least_zero("optimizer.clip_norm", self.clip_norm)
+        object.__setattr__(self, "clip_norm", clip)
+        _whole("optimizer.clip_updates", self.clip_updates, 0)
+        if self.clip_updates and not clip:
+            raise InputError("optimizer.clip_updates needs optimizer.clip_norm: clip to what?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +285,8 @@ def _optimizer_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
     block = document.get("optimizer", {})
     if not isinstance(block, Mapping):
         raise InputError(f"[optimizer]: {shown(block)} is not a table of keys and values")
-    known = ["name", *_PHASE_DEFAULTS, "decay", "nesterov", "momentum_form", "clip_norm"]
+    known = ["name", *_PHASE_DEFAULTS, "decay"]
+    known += [f.name for f in fields(OptimizerConfig) if f.name != "name"]
     for key in block:
         if key not in known:
             raise unknown_name("key in [optimizer]", key, known)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from noisescale.training.steps import Hyper, PyTree, TrainState, update
+from noisescale.training.steps import Hyper, PyTree, Rule, TrainState, update
 
 # Examples in one compiled call: bounds the time between looks at the clock, not the result.
 STRETCH_EXAMPLES = 1 << 18
@@ -26,7 +26,7 @@ class Driver:
     Args:
         static: the model without its arrays.
         inputs, labels: the training set, on the device.
-        momentum_form: see steps.apply_update.
+        rule: see steps.apply_update.
         kind: "device" or "host".
         micro_batch_size: part of a batch whose gradient is taken at once; 0: the whole batch.
     """
@@ -37,14 +37,14 @@ class Driver:
         inputs: jax.Array,
         labels: jax.Array,
         *,
-        momentum_form: str,
+        rule: Rule,
         kind: str,
         micro_batch_size: int = 0,
     ) -> None:
         self._data = (inputs, labels)
         self._micro = micro_batch_size
         self._host = kind == "host"
-        one: Callable[..., TrainState] = partial(update, static, momentum_form)
+        one: Callable[..., TrainState] = partial(update, static, rule)
 
         def stretch(
             state: TrainState,
@@ -56,9 +56,10 @@ class Driver:
             learning_rates: jax.Array,
             momentum: jax.Array,
             weight_decay: jax.Array,
+            clip_norms: jax.Array,
         ) -> TrainState:
             def body(k: jax.Array, current: TrainState) -> TrainState:
-                hyper = Hyper(learning_rates[k], momentum, weight_decay)
+                hyper = Hyper(learning_rates[k], momentum, weight_decay, clip_norms[k])
                 return one(current, inputs, labels, indices[k], counts, hyper)
 
             return jax.lax.fori_loop(0, number, body, state)
@@ -78,25 +79,31 @@ class Driver:
         learning_rates: NDArray[np.float64],
         momentum: float,
         weight_decay: float,
+        clip_norms: NDArray[np.float64] | None = None,
     ) -> TrainState:
         """The state after len(indices)/B updates, each with its learning rate.
 
-        There may be at most `stretch_updates` of them.
+        There may be at most `stretch_updates` of them. Norms to clip to are read if the rule
+        clips.
         """
         number = len(indices) // batch_size
         batches, counts = self._parts(indices.reshape(number, batch_size))
         rates = learning_rates.astype(np.float32)
+        clips = np.full(number, np.inf) if clip_norms is None else clip_norms
+        clips = clips.astype(np.float32)
         others = (jnp.float32(momentum), jnp.float32(weight_decay))
         if self._host:
-            for batch, rate in zip(batches, rates, strict=True):
-                hyper = Hyper(jnp.float32(rate), *others)
+            for batch, rate, clip in zip(batches, rates, clips, strict=True):
+                hyper = Hyper(jnp.float32(rate), *others, jnp.float32(clip))
                 state = self._one(state, *self._data, batch, counts, hyper)
             return state
         most = self.stretch_updates(batch_size)
-        padded, padded_rates = np.zeros((most, *batches.shape[1:]), np.int32), np.zeros(most, "f4")
-        padded[:number], padded_rates[:number] = batches, rates
+        padded = np.zeros((most, *batches.shape[1:]), np.int32)
+        padded_rates, padded_clips = np.zeros((2, most), np.float32)
+        padded[:number], padded_rates[:number], padded_clips[:number] = batches, rates, clips
+        count = np.int32(number)
         return self._stretch(
-            state, *self._data, padded, counts, np.int32(number), padded_rates, *others
+            state, *self._data, padded, counts, count, padded_rates, *others, padded_clips
         )
 
     def compiled(self) -> int:

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from noisescale.analysis.plan import Plan, PlanRow
 from noisescale.recipe import Recipe
@@ -16,7 +17,7 @@ from noisescale.training.data import Dataset
 from noisescale.training.drivers import Driver
 from noisescale.training.models import build_model
 from noisescale.training.probes import Probes
-from noisescale.training.steps import PyTree, TrainState
+from noisescale.training.steps import PyTree, Rule, TrainState
 from noisescale.training.streams import DataStream, initial_weights_key
 
 # Distances are measured at so many updates per decade.
@@ -95,7 +96,11 @@ class Trainer:
         self._driver = Driver(
             static,
             *self._train,
-            momentum_form=recipe.optimizer.momentum_form,
+            rule=Rule(
+                recipe.optimizer.momentum_form,
+                recipe.optimizer.nesterov,
+                recipe.optimizer.clip_norm > 0,
+            ),
             kind=recipe.run.driver,
             micro_batch_size=recipe.run.micro_batch_size,
         )
@@ -145,6 +150,7 @@ class Trainer:
                     row.learning_rates(done, done + number),
                     row.momentum,
                     row.weight_decay,
+                    self._clip_norms(progress.update, number),
                 )
                 progress = replace(
                     progress,
@@ -160,6 +166,16 @@ class Trainer:
                 if loss is not None and not isfinite(loss):
                     return replace(progress, rows=tuple(rows), diverged=True)
         return replace(progress, rows=tuple(rows))
+
+    def _clip_norms(self, done: int, number: int) -> NDArray[np.float64] | None:
+        """The norms that the next updates are clipped to; None if nothing is ever clipped."""
+        optimizer = self._recipe.optimizer
+        if not optimizer.clip_norm:
+            return None
+        clips = np.full(number, optimizer.clip_norm)
+        if optimizer.clip_updates:
+            clips[np.arange(done, done + number) >= optimizer.clip_updates] = np.inf
+        return clips
 
     def _measured(self, progress: Progress, stop: Stop, row: PlanRow | None) -> Row:
         weights = progress.state.weights

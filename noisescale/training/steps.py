@@ -16,6 +16,20 @@ class Hyper(NamedTuple):
     learning_rate: Array | float
     momentum: Array | float
     weight_decay: Array | float
+    clip_norm: Array | float = float("inf")
+
+
+class Rule(NamedTuple):
+    """What an optimizer does in every update; a change compiles anew.
+
+    Args:
+        momentum_form, nesterov: see noisescale.recipe.OptimizerConfig.
+        clips: whether gradients are measured and clipped at all.
+    """
+
+    momentum_form: str = "trace"
+    nesterov: bool = False
+    clips: bool = False
 
 
 class TrainState(NamedTuple):
@@ -55,34 +69,51 @@ def micro_step(
     return jax.grad(total_loss)(weights)
 
 
-def apply_update(
-    state: TrainState, gradient: PyTree, hyper: Hyper, momentum_form: str
-) -> TrainState:
-    """d = gradient + λ w, then the heavy ball.
+def clipped(gradient: PyTree, norm: Array | float) -> PyTree:
+    """gradient · min(1, c/‖gradient‖₂), the norm over all weights together.
 
-    "trace": v ← m v + d, w ← w − ε v.  "velocity": v ← m v − ε d, w ← w + v.
+    Source: Pascanu, Mikolov & Bengio 2013.
+    """
+    squares = sum(jnp.sum(g**2) for g in jax.tree.leaves(gradient))
+    scale = jnp.minimum(1.0, norm / jnp.sqrt(squares))
+    return jax.tree.map(lambda g: g * scale, gradient)
+
+
+def apply_update(state: TrainState, gradient: PyTree, hyper: Hyper, rule: Rule) -> TrainState:
+    """Clip the gradient, d = gradient + λ w, then the heavy ball.
+
+    "trace": v ← m v + d, w ← w − ε v, with Nesterov w ← w − ε (d + m v).
+    "velocity": v ← m v − ε d, w ← w + v, with Nesterov w ← w + m v − ε d.
 
     Args:
         gradient: of the batch mean of the loss.
-        momentum_form: see noisescale.recipe.OptimizerConfig.
 
-    Source: Polyak 1964; the two forms: Goyal et al. 2017, section 3.
+    Source: Polyak 1964; the two forms: Goyal et al. 2017, section 3; Nesterov's momentum as in
+    Sutskever et al. 2013, in the variables of PyTorch and of Keras.
     """
-    rate, momentum, decay = hyper
+    rate, momentum, decay, clip_norm = hyper
     w, v = state
+    if rule.clips:
+        gradient = clipped(gradient, clip_norm)
     direction = jax.tree.map(lambda g, x: g + decay * x, gradient, w)
-    if momentum_form == "trace":
+    if rule.momentum_form == "trace":
         v = jax.tree.map(lambda a, d: momentum * a + d, v, direction)
-        w = jax.tree.map(lambda x, a: x - rate * a, w, v)
+        step = v
+        if rule.nesterov:
+            step = jax.tree.map(lambda a, d: d + momentum * a, v, direction)
+        w = jax.tree.map(lambda x, a: x - rate * a, w, step)
     else:
         v = jax.tree.map(lambda a, d: momentum * a - rate * d, v, direction)
-        w = jax.tree.map(lambda x, a: x + a, w, v)
+        step = v
+        if rule.nesterov:
+            step = jax.tree.map(lambda a, d: momentum * a - rate * d, v, direction)
+        w = jax.tree.map(lambda x, a: x + a, w, step)
     return TrainState(w, v)
 
 
 def update(
     static: PyTree,
-    momentum_form: str,
+    rule: Rule,
     state: TrainState,
     inputs: Float[Array, "examples *shape"],
     labels: Int[Array, " examples"],
@@ -103,4 +134,4 @@ def update(
             lambda acc, rc: (jax.tree.map(jnp.add, acc, part(*rc)), None), zero, (indices, counts)
         )
     gradient = jax.tree.map(lambda g: g / jnp.sum(counts), total)
-    return apply_update(state, gradient, hyper, momentum_form)
+    return apply_update(state, gradient, hyper, rule)

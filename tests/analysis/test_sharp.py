@@ -8,6 +8,7 @@ import pytest
 from noisescale import Phase, Schedule, equivalents
 from noisescale.analysis import noise_scale as scale
 from noisescale.analysis.accumulation import split_over_devices
+from noisescale.analysis.cost import cost_of, fastest
 from noisescale.analysis.equivalence import find_routes
 from noisescale.analysis.same_run import compare_runs
 from noisescale.formats import exported
@@ -108,6 +109,18 @@ def test_a_part_of_a_shape_goes_on_before_its_phase():
         rates = Schedule(parts).plan().rows[1].learning_rates()
         later = [1 - (skip + 12) / 1000, 1 - (skip + 28) / 1000]
         np.testing.assert_allclose(rates[:3], [first, *later])
+
+
+def test_a_run_cut_at_an_epoch_is_cut_at_the_nearest_example():
+    run = Schedule([phase()]).after(epochs=0.5, train_size=1001)
+    assert run.resumed.examples == 501
+
+
+def test_a_phase_states_its_highest_rate():
+    shape = {"shape": "linear", "start": 0.1, "end": 0.0, "warmup": {"epochs": 2, "start": 0.02}}
+    described = Schedule([phase(learning_rate=shape)]).plan(N).rows[0].described()
+    names = ("learning_rate", "learning_rate_max", "learning_rate_end")
+    assert [described[name] for name in names] == [0.02, 0.1, 0.0]
 
 
 def test_a_run_cut_twice_counts_all_its_updates():
@@ -291,6 +304,20 @@ def test_both_sides_are_planned_by_the_same_policy():
     )
     updates = row(found[0], "updates")  # one of 60 and three of 30 per epoch
     assert (updates.before, updates.after) == (10, 30)
+
+
+def test_the_fastest_is_that_of_equal_progress():
+    """100 and 900 examples at a critical batch of 900: a tenth and a half of a noiseless update."""
+    plans = {b: Schedule([phase(batch_size=b)]).plan(9000) for b in (100, 900)}
+    throughput = {100: 1000.0, 900: 1500.0}
+    listed = [
+        cost_of(str(b), plan, throughput=throughput, critical_batch_size=900)
+        for b, plan in plans.items()
+    ]
+    # 90,000 examples in 90 or 60 s; 900 updates of 1/10 or 100 of 1/2: 90 or 50 noiseless ones.
+    assert [c.seconds for c in listed] == pytest.approx([90, 60])
+    assert [c.progress for c in listed] == pytest.approx([90, 50])
+    assert fastest(listed, "none").name == "100"
 
 
 # Two recipes side by side.

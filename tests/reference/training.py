@@ -27,20 +27,27 @@ def loss_and_gradient(weights, biases, x, y):
     return loss, dw, db
 
 
-def train(weights, biases, batches, x, y, *, rate, momentum, decay, form):
-    """The weights after each batch of indices; `form` is "trace" or "velocity"."""
+def train(weights, biases, batches, x, y, *, rate, momentum, decay, form, nesterov=False, clips=()):
+    """The weights after each batch of indices; `form` is "trace" or "velocity".
+
+    `clips` holds for each update the norm that its gradient is cut to (none beyond its end).
+    """
     w = [a.astype(np.float64) for a in [*weights, *biases]]
     v = [np.zeros_like(a) for a in w]
     depth, trajectory = len(weights), []
-    for batch in batches:
+    for number, batch in enumerate(batches):
         _, dw, db = loss_and_gradient(w[:depth], w[depth:], x[batch], y[batch])
+        whole = np.concatenate([g.ravel() for g in [*dw, *db]])
+        length, shrink = np.linalg.norm(whole), 1.0
+        if number < len(clips) and length > clips[number]:
+            shrink = clips[number] / length
         for k, gradient in enumerate([*dw, *db]):
-            d = gradient + decay * w[k]
+            d = shrink * gradient + decay * w[k]
             if form == "trace":
                 v[k] = momentum * v[k] + d
-                w[k] = w[k] - rate * v[k]
+                w[k] = w[k] - rate * (d + momentum * v[k] if nesterov else v[k])
             else:
                 v[k] = momentum * v[k] - rate * d
-                w[k] = w[k] + v[k]
+                w[k] = w[k] + (momentum * v[k] - rate * d if nesterov else v[k])
         trajectory.append([a.copy() for a in w])
     return trajectory

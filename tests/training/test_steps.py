@@ -8,7 +8,7 @@ from noisescale.recipe import ModelConfig
 from noisescale.training.drivers import Driver
 from noisescale.training.models import build_model
 from noisescale.training.probes import Probes
-from noisescale.training.steps import TrainState, cross_entropy, micro_step
+from noisescale.training.steps import Rule, TrainState, clipped, cross_entropy, micro_step
 from noisescale.training.streams import DataStream, initial_weights_key
 from tests.reference import training as twin
 
@@ -26,13 +26,13 @@ def problem():
     return x, y, weights, static
 
 
-def run(problem, batch, updates, *, form="trace", kind="device", micro=0, chunk=None):
+def run(problem, batch, updates, *, form="trace", kind="device", micro=0, chunk=None, **options):
     x, y, weights, static = problem
     driver = Driver(
         static,
         jnp.asarray(x),
         jnp.asarray(y),
-        momentum_form=form,
+        rule=Rule(form, options.get("nesterov", False), "clips" in options),
         kind=kind,
         micro_batch_size=micro,
     )
@@ -42,11 +42,10 @@ def run(problem, batch, updates, *, form="trace", kind="device", micro=0, chunk=
     chunk = chunk or updates
     for start in range(0, updates, chunk):
         number = min(chunk, updates - start)
-        indices, rates = (
-            stream.indices(start * batch, number * batch),
-            np.full(number, HYPER["rate"]),
-        )
-        state = driver.advance(state, indices, batch, rates, *others)
+        indices = stream.indices(start * batch, number * batch)
+        rates, clips = np.full(number, HYPER["rate"]), options.get("clips")
+        part = None if clips is None else np.asarray(clips)[start : start + number]
+        state = driver.advance(state, indices, batch, rates, *others, part)
     return state, driver
 
 
@@ -114,7 +113,7 @@ def test_trace_and_velocity_part_when_the_rate_changes(problem):
 
 def test_programs_are_compiled_once_per_batch_size(problem):
     x, y, weights, static = problem
-    driver = Driver(static, jnp.asarray(x), jnp.asarray(y), momentum_form="trace", kind="device")
+    driver = Driver(static, jnp.asarray(x), jnp.asarray(y), rule=Rule(), kind="device")
     state = TrainState(weights, jax.tree.map(jnp.zeros_like, weights))
     for rate in (0.1, 0.01):
         for batch in (4, 10):
@@ -173,3 +172,42 @@ def test_initial_weights_have_the_stated_variance():
     # 120,000 draws: relative standard error of the variance √(2/120000) = .4 %; k = 4.
     assert first.var() == pytest.approx(2 / 300, rel=4 * 0.0041)
     assert all(np.all(np.asarray(b) == 0) for b in model.biases)
+
+
+@pytest.mark.parametrize("form", ["trace", "velocity"])
+@pytest.mark.parametrize("kind", ["device", "host"])
+def test_nesterov_and_clipping_are_the_twins(problem, form, kind):
+    """Clipped for the first 12 updates to a norm that cuts most of them."""
+    x, y, weights, _ = problem
+    batch, updates = 8, 30
+    clips = np.where(np.arange(updates) < 12, 0.3, np.inf)
+    state, _ = run(
+        problem, batch, updates, form=form, kind=kind, nesterov=True, clips=clips, chunk=7
+    )
+    stream = DataStream(0, 0, SIZE)
+    batches = [stream.indices(k * batch, batch) for k in range(updates)]
+    arguments = (
+        [np.asarray(w) for w in weights.weights],
+        [np.asarray(b) for b in weights.biases],
+        batches,
+        x.astype(np.float64),
+        y,
+    )
+    options = {**HYPER, "form": form}
+    expected = twin.train(*arguments, **options, nesterov=True, clips=clips[:12])[-1]
+    for a, b in zip(leaves(state), expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-6)
+    for other in ({"nesterov": False, "clips": clips[:12]}, {"nesterov": True}):
+        without = twin.train(*arguments, **options, **other)[-1]
+        assert max(np.abs(a - b).max() for a, b in zip(expected, without, strict=True)) > 1e-3
+
+
+def test_clipping_keeps_the_direction_and_cuts_the_length():
+    gradient = {"a": jnp.array([3.0, 0.0]), "b": jnp.array([[0.0, 4.0]])}
+    cut = clipped(gradient, 2.5)  # the norm over both is 5
+    np.testing.assert_allclose(cut["a"], [1.5, 0.0])
+    np.testing.assert_allclose(cut["b"], [[0.0, 2.0]])
+    for norm in (5.0, 100.0, float("inf")):
+        np.testing.assert_array_equal(clipped(gradient, norm)["a"], gradient["a"])
+    nothing = jax.tree.map(jnp.zeros_like, gradient)
+    np.testing.assert_array_equal(clipped(nothing, 1.0)["a"], [0.0, 0.0])
