@@ -239,7 +239,7 @@ def _momentum_memory(change: Change) -> list[RuleWarning]:
         for p in change.after.phases
         if p.momentum
     ]
-    if not memories or max(memories) <= 1:
+    if not memories or max(memories) <= 1 + 1e-9:
         return []
     return [
         RuleWarning(

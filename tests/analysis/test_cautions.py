@@ -131,6 +131,11 @@ def test_a_steep_start_without_warm_up():
     assert message(one(800, learning_rate=warm), "no-warm-up") is None
 
 
+def test_a_memory_of_exactly_an_epoch_is_not_more():
+    assert message(one(5000, momentum=0.9), "momentum-memory") is None
+    assert "1.00 epochs" in message(one(5001, momentum=0.9), "momentum-memory")
+
+
 def test_rules_outside_their_derivation():
     assert "1/(1−m) updates" in message(one(4000, "momentum", momentum=0.9), "outside-derivation")
     assert message(one(200, "momentum", momentum=0.9), "outside-derivation") is None
