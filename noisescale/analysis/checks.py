@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from fractions import Fraction
+from functools import lru_cache
 from math import inf, isfinite
 from numbers import Integral, Real
 
@@ -11,6 +12,7 @@ LARGEST_INTEGER = 10**18
 SMALLEST_REAL, LARGEST_REAL = 1e-100, 1e100
 
 
+@lru_cache(maxsize=1 << 16)  # schedules repeat their numbers, and parsing them takes longest
 def exact(value: float | int) -> Fraction:
     """The decimal number as it was written: 0.1 is 1/10, not its binary neighbour."""
     return Fraction(int(value)) if isinstance(value, Integral) else Fraction(repr(float(value)))

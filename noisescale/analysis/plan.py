@@ -300,8 +300,6 @@ def _end_after_updates(start: int, updates: int, batch: int, train_size: int, ke
 
 def _sums(row: PlanRow) -> tuple[float, float]:
     """Σ ε and Σ ε² over the updates; of very many, at evenly spaced midpoints."""
-    if row.constant or not row.updates:
-        return row.updates * row.learning_rate, row.updates * row.learning_rate**2
     if row.updates <= MOST_SUMMED:
         rates, width = row.learning_rates(), 1.0
     else:
@@ -342,9 +340,14 @@ def _assemble(
             noise_scale_finite_population_end=ends[1],
             rate=pieces,
             clock=clock,
+            # Right where the rate is constant, and corrected where it is not.
+            rate_sum=updates * first,
+            rate_square_sum=updates * first**2,
         )
-        rate_sum, square_sum = _sums(row)
-        rows.append(replace(row, rate_sum=rate_sum, rate_square_sum=square_sum))
+        if not row.constant:
+            rate_sum, square_sum = _sums(row)
+            row = replace(row, rate_sum=rate_sum, rate_square_sum=square_sum)
+        rows.append(row)
         start_update += updates
         start += span
     if start_update == 0:
