@@ -89,7 +89,7 @@ def draw_schedules(axes: Sequence[Axes], plans: Mapping[str, Plan]) -> Sequence[
                 color=_colour(number),
                 linewidth=width,
                 label=name + longer,
-                solid_joinstyle="miter",
+                solid_joinstyle="bevel",
                 solid_capstyle="butt",
             )
         ax.set(xlabel="epochs", ylabel=label, yscale="linear" if panel == 3 else "log")

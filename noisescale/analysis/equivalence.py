@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from noisescale.analysis.accumulation import accumulation_notes, split_over_devices
-from noisescale.analysis.cautions import Change, RuleWarning, risk_of, warnings_of
+from noisescale.analysis.applicability import Change, warnings_of
+from noisescale.analysis.cautions import RuleWarning, risk_of
 from noisescale.analysis.checks import choice, listed, positive
 from noisescale.analysis.handover import handover_notes
 from noisescale.analysis.invariants import DECISIVE, Invariant, invariants_of
