@@ -29,6 +29,14 @@ from noisescale.recipe import named_document, read_document, schedule_from, step
 SCHEMA = "noisescale.equivalent/1"
 DIFF_SCHEMA = "noisescale.diff/1"
 ORIGINAL = "original"
+_FLAG_OF = {
+    "target_batch_size": "--to-batch",
+    "max_batch_size": "--max-batch-size",
+    "base_batch_size": "--base-batch-size",
+    "micro_batch_size": "--micro-batch-size",
+    "examples": "--at-examples",
+    "epochs": "--at-epochs",
+}
 # Flags without a meaning for --diff, and their values when not given.
 _UNUSED_BY_DIFF = {
     "to": None,
@@ -128,6 +136,19 @@ whole.__name__ = "whole number"  # argparse says "invalid whole number value"
 
 def run(options: argparse.Namespace) -> int:
     """Print the table, the JSON document, a file in a trainer's format, or the comparison."""
+    try:
+        return _answer(options)
+    except InputError as error:
+        # The library names its arguments; who typed a flag looks for the flag.
+        message = str(error)
+        for name, flag in _FLAG_OF.items():
+            typed = getattr(options, flag[2:].replace("-", "_")) is not None
+            if typed and message.startswith(f"{name}=") and flag not in message:
+                raise InputError(f"{flag}: {message}") from None
+        raise
+
+
+def _answer(options: argparse.Namespace) -> int:
     document = _document(options)
     schedule, train_size, partial = _schedule(options, document)
     if options.at_examples is not None or options.at_epochs is not None:
