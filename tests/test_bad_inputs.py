@@ -1891,7 +1891,8 @@ def test_exact_messages(name):
         ("file.toml --plot no/x.png", "no folder 'no' for the figure: make it first"),
         ("epochs.toml --plot x.png", "--plot draws against epochs: give --train-size"),
         ("file.toml --at-examples 10000",
-         "--at-examples: examples=10,000: the run is over after 10,000 examples, so nothing is left"),
+         "--at-examples: examples=10,000: the run is over after 10,000 examples, "
+         "so nothing is left"),
     ],
 )  # fmt: skip
 def test_exact_lines(line, message, capsys, folder):
