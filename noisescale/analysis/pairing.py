@@ -82,14 +82,13 @@ def by_parents(
                 yield _steady_stretch(clock + float(low) / unit, phase, child)
                 continue
             news = child.pieces(child.clock_size(train_size))
-            edges = {low, high} | {p.begin for p in olds if low < p.begin < high}
-            edges |= {low + p.begin / stretch for p in news if p.begin > 0}
+            own = {p.begin for p in olds if low < p.begin < high}
+            own |= {edge for edge in (low, high) if edge in (0, span)}
+            edges = {low, high} | {low + p.begin / stretch for p in news if p.begin > 0}
             ahead = float(stretch)
             # An end that falls between two examples may be written on either of them.
             short = Fraction(1) if size == train_size else span * _ROUNDED
-            for one, two in pairwise(sorted(edges)):
-                if two - one <= short and len(edges) > 2:
-                    continue
+            for one, two in _without_slivers(own, edges, short):
                 pieces = (
                     _piece_in(olds, one, two),
                     _piece_in(news, (one - low) * stretch, (two - low) * stretch),
@@ -128,26 +127,22 @@ def by_clock(
     Args:
         in_examples: whether the clock counts examples; else it counts epochs, with train_size 1.
     """
-    edges: set[Fraction] = set()
     tables: list[list[tuple[Fraction, Fraction, Phase, Piece]]] = []
     for schedule in (before, after):
         table, clock = [], Fraction(0)
         for phase in schedule.phases:
             for piece in phase.pieces(train_size):
                 table.append((clock + piece.begin, clock, phase, piece))
-                edges.add(clock + piece.begin)
             clock += phase.exact_examples(train_size)
-        edges.add(clock)
         table.append((clock, clock, schedule.phases[-1], table[-1][3]))
         tables.append(table)
     stop = min(table[-1][0] for table in tables)
+    edges = [{row[0] for row in table if row[0] < stop} | {stop} for table in tables]
+    largest = max(phase.batch_size for schedule in (before, after) for phase in schedule.phases)
+    # An end that falls inside an update may be written before it or after it.
+    short = Fraction(largest) if in_examples else stop * _ROUNDED
     places = [0, 0]
-    for begin, end in pairwise(sorted(edge for edge in edges if edge <= stop)):
-        sizes = [phase.batch_size for schedule in (before, after) for phase in schedule.phases]
-        # Rounding to whole updates hides what is shorter than one.
-        short = Fraction(max(sizes)) if in_examples else stop * _ROUNDED
-        if end - begin < short and end - begin < stop / 2:
-            continue
+    for begin, end in _without_slivers(edges[0], edges[1], short):
         rows = []
         for which, table in enumerate(tables):
             while table[places[which] + 1][0] <= begin:
@@ -157,6 +152,26 @@ def by_clock(
         constant = all(piece.form == "constant" for piece in pieces)
         at = partial(_clock_point, float(begin), float(end), train_size or 1, rows)
         yield Stretch(at, (_NEAR,) if constant else _looks(_DIFF_LOOKS, pieces))
+
+
+def _without_slivers(
+    one: set[Fraction], other: set[Fraction], short: Fraction
+) -> Iterator[tuple[Fraction, Fraction]]:
+    """Neighbouring ends of two schedules, less what lies between two roundings of one end.
+
+    A sliver begins at an end of one schedule alone and stops at an end of the other alone. A
+    phase has both ends in its own schedule, so it is looked at however short it is. Slivers that
+    make up half of the time are no rounding.
+    """
+    found = list(pairwise(sorted(one | other)))
+
+    def sliver(begin: Fraction, end: Fraction) -> bool:
+        apart = (begin in one) != (begin in other) and (begin in one) == (end in other)
+        return end - begin <= short and apart and (end in one) != (end in other)
+
+    lost = sum((end - begin for begin, end in found if sliver(begin, end)), Fraction(0))
+    rounding = 2 * lost < found[-1][1] - found[0][0]
+    yield from (pair for pair in found if not (rounding and sliver(*pair)))
 
 
 def _clock_point(

@@ -136,6 +136,13 @@ def test_a_memory_of_exactly_an_epoch_is_not_more():
     assert "1.00 epochs" in message(one(5001, momentum=0.9), "momentum-memory")
 
 
+def test_a_run_of_two_examples_has_all_its_rows():
+    shape = {"shape": "linear", "start": 0.1, "warmup": {"examples": 1}}
+    tiny = Schedule([Phase(examples=2, learning_rate=shape, batch_size=1)])
+    found = one(2, size=10, schedule=tiny)
+    assert {i.name: i for i in found.invariants}["noise_scale"].kept
+
+
 def test_rules_outside_their_derivation():
     assert "1/(1−m) updates" in message(one(4000, "momentum", momentum=0.9), "outside-derivation")
     assert message(one(200, "momentum", momentum=0.9), "outside-derivation") is None

@@ -110,6 +110,38 @@ def test_without_a_train_size():
         compare_runs(BASE, counted)
 
 
+def test_phases_shorter_than_the_largest_batch_are_compared():
+    """Rates swapped in short phases: equal in every sum, different in noise scale throughout."""
+
+    def swapped(even, odd):
+        short = [{"examples": 1000, "learning_rate": r, "batch_size": 10} for r in (even, odd)]
+        return run(*short * 20, {"examples": 8000, "learning_rate": 0.1, "batch_size": 8000})
+
+    found = compare_runs(swapped(0.1, 0.3), swapped(0.3, 0.1), N)
+    assert row(found, "sde_time").kept
+    assert row(found, "noise_scale").max_relative_deviation == pytest.approx(2)
+    assert not found.same
+
+
+def test_an_end_rounded_to_updates_is_the_same_end():
+    """20 epochs of 10,000 in updates of 300 are 666.67: written as 667."""
+    epochs = run(
+        {"epochs": 20, "learning_rate": 0.1, "batch_size": 300},
+        {"epochs": 10, "learning_rate": 0.02, "batch_size": 300},
+    )
+    updates = run(
+        {"updates": 667, "learning_rate": 0.1, "batch_size": 300},
+        {"updates": 333, "learning_rate": 0.02, "batch_size": 300},
+    )
+    assert compare_runs(epochs, updates, N).same
+    late = run(
+        {"updates": 676, "learning_rate": 0.1, "batch_size": 300},
+        {"updates": 324, "learning_rate": 0.02, "batch_size": 300},
+    )
+    found = compare_runs(epochs, late, N)
+    assert row(found, "noise_scale").differs_from == pytest.approx(20)
+
+
 def test_partial_batches_count():
     coarse = run({"epochs": 20, "learning_rate": 3.0, "batch_size": 3000})
     fine = run({"epochs": 20, "learning_rate": 0.1})
