@@ -115,7 +115,7 @@ def test_phases_shorter_than_the_largest_batch_are_compared():
 
     def swapped(even, odd):
         short = [{"examples": 1000, "learning_rate": r, "batch_size": 10} for r in (even, odd)]
-        return run(*short * 20, {"examples": 8000, "learning_rate": 0.1, "batch_size": 8000})
+        return run(*short * 20, {"examples": 80000, "learning_rate": 0.1, "batch_size": 8000})
 
     found = compare_runs(swapped(0.1, 0.3), swapped(0.3, 0.1), N)
     assert row(found, "sde_time").kept
