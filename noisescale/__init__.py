@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from noisescale.analysis.shapes import Shape as Shape
     from noisescale.analysis.shapes import Warmup as Warmup
     from noisescale.errors import InputError as InputError
+    from noisescale.record import Record as Record
+    from noisescale.training.train import train as train
 
 _HOME = {
     "Comparison": "noisescale.analysis.same_run",
@@ -31,6 +33,7 @@ _HOME = {
     "Phase": "noisescale.analysis.schedule",
     "Plan": "noisescale.analysis.plan",
     "PlanRow": "noisescale.analysis.plan",
+    "Record": "noisescale.record",
     "RuleWarning": "noisescale.analysis.cautions",
     "Schedule": "noisescale.analysis.schedule",
     "Shape": "noisescale.analysis.shapes",
@@ -38,6 +41,7 @@ _HOME = {
     "compare_runs": "noisescale.analysis.same_run",
     "equivalents": "noisescale.analysis.equivalence",
     "sgd_noise_scale": "noisescale.analysis.noise_scale",
+    "train": "noisescale.training.train",
 }
 
 __all__ = sorted(_HOME)

@@ -43,13 +43,19 @@ def add_legend(figure: Figure, columns: int = 3) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
 
+def check_ending(path: Path) -> str:
+    """The format that a file's ending names; InputError if it is none that can be drawn."""
+    kind = path.suffix.lstrip(".").lower()
+    if kind not in ("png", "pdf", "svg"):
+        raise InputError(f"cannot draw {str(path)!r}: end the name in .png, .pdf or .svg")
+    return kind
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write PNG, PDF or SVG by the file's ending; the file appears whole or not at all."""
     from noisescale.record import write_bytes
 
-    kind = path.suffix.lstrip(".").lower()
-    if kind not in ("png", "pdf", "svg"):
-        raise InputError(f"cannot draw {str(path)!r}: end the name in .png, .pdf or .svg")
+    kind = check_ending(path)
     if not path.parent.is_dir():
         raise InputError(f"no folder {str(path.parent)!r} for the figure: make it first")
     buffer = BytesIO()
@@ -215,8 +221,10 @@ def verify_figures(results: Mapping[str, Any], plans: Mapping[str, Plan]) -> dic
     arms = results["arms"]
     n = max(len(arm["seeds"]) for arm in arms)
     split = results["data"]["evaluation_split"]
-    percent = f"{100 * results['fraction_of_protocol']:.2g} %"
-    scaled = f"{results['title']} — {results['data']['name']}, scaled: {percent} of the protocol"
+    scaled = f"{results['title']} — {results['data']['name']}"
+    if results["fraction_of_protocol"] is not None:
+        percent = f"{100 * results['fraction_of_protocol']:.2g} %"
+        scaled += f", scaled: {percent} of the protocol"
     caption = f"{scaled}\nmean of {n} seeds, bands ± 1 standard deviation"
     curves = new_figure(2, 2, title=caption)
     panels = [
@@ -240,3 +248,45 @@ def verify_figures(results: Mapping[str, Any], plans: Mapping[str, Plan]) -> dic
     draw_distance(distance.axes[0], arms)
     add_legend(distance, columns=2)
     return {"curves": curves, "schedules": schedules, "distance": distance}
+
+
+def run_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Loss and error against epochs, distance and update norm against updates; a line per seed.
+
+    Args:
+        rows: of noisescale.train, with their "seed".
+    """
+    seeds = sorted({row["seed"] for row in rows})
+    what = f"{len(seeds)} seeds, a line each" if len(seeds) > 1 else f"seed {seeds[0]}"
+    figure = new_figure(2, 2, title=f"{title}: {what}")
+    panels: list[tuple[str, str, dict[str, str]]] = [
+        ("epoch", "loss (nats)", {"train_loss": "training", "evaluation_loss": "evaluation"}),
+        ("epoch", "error (%)", {"train_error": "training", "evaluation_error": "evaluation"}),
+        ("update", "distance ‖w − w₀‖", {"distance": "distance"}),
+        ("update", "norm of one update ‖Δw‖", {"update_norm": "update norm"}),
+    ]
+    for ax, (clock, label, columns) in zip(figure.axes, panels, strict=True):
+        for number, (column, name) in enumerate(columns.items()):
+            for seed in seeds:
+                some = [r for r in rows if r["seed"] == seed and r.get(column) is not None]
+                if clock == "update":
+                    some = [r for r in some if r["update"]]
+                factor = 100.0 if column.endswith("error") else 1.0
+                ax.plot(
+                    [r[clock] for r in some],
+                    [factor * r[column] for r in some],
+                    color=_colour(number),
+                    linestyle=_STYLES[number],
+                    linewidth=1.2,
+                    alpha=1.0 if len(seeds) == 1 else 0.6,
+                    label=name if seed == seeds[0] else None,
+                )
+        ax.set_xlabel(_LABELS[clock])
+        ax.set_ylabel(label)
+        if clock == "update":
+            ax.set_xscale("log")
+        if column in ("evaluation_loss", "update_norm"):
+            ax.set_yscale("log")
+        if len(columns) > 1:
+            ax.legend(frameon=False, fontsize=8)
+    return figure

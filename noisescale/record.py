@@ -1,25 +1,43 @@
-"""A run on disk: recipe, provenance and measurements, written whole or not at all."""
+"""A run on disk: what decides it, its measurements, and the point from which it goes on.
+
+A run's folder holds recipe.json (its identity), rows.jsonl (measurements, a line each),
+timing.jsonl (wall-clock), provenance.json, while it runs checkpoint.npz, and when it is over
+result.json and, where wanted, weights.npz.
+"""
 
 import hashlib
+import io
 import json
 import os
-import shutil
 import tempfile
+import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SCHEMA = "noisescale.record/1"
+import numpy as np
+from numpy.typing import NDArray
+
+from noisescale.errors import InputError, shown
+
+SCHEMA = "noisescale.record/2"
+CHECKPOINT_SCHEMA = "noisescale.checkpoint/1"
+RECIPE, ROWS, TIMING = "recipe.json", "rows.jsonl", "timing.jsonl"
+RESULT, CHECKPOINT, WEIGHTS = "result.json", "checkpoint.npz", "weights.npz"
+PROVENANCE = "provenance.json"
+
+Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One seed of one recipe.
+    """One seed of one recipe, or several seeds with their rows one after the other.
 
     Args:
         identity: everything that decides the numbers (recipe, seed, data, versions, device).
-        status: "finished" or "diverged".
-        rows: measurements in order of updates.
+        status: "finished" or "diverged" (at least one seed).
+        rows: measurements in order of updates; NaN and infinities are None.
     """
 
     identity: dict[str, Any]
@@ -32,51 +50,248 @@ class Record:
         return run_id(self.identity)
 
 
-def run_id(identity: dict[str, Any]) -> str:
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A point from which a run goes on.
+
+    Args:
+        arrays: weights, optimizer and statistics, by their path in the training state.
+        place: counters of the run, such as update and examples.
+        rows: measurements up to here.
+    """
+
+    arrays: Arrays
+    place: dict[str, Any]
+    rows: tuple[dict[str, Any], ...]
+
+
+def run_id(identity: Mapping[str, Any]) -> str:
     """SHA-256 of an identity as canonical JSON."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_record(folder: Path, record: Record) -> None:
-    """Write recipe.json and rows.jsonl into `folder`; a reader sees all of it or nothing."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        rows = "".join(
-            json.dumps({k: finite(v) for k, v in row.items()}) + "\n" for row in record.rows
-        )
+class RunFolder:
+    """A run's folder: written so that it can be stopped at any moment, even while writing.
+
+    Every file is replaced in one step, except rows.jsonl and timing.jsonl, which grow; a
+    checkpoint names the length and SHA-256 of the rows that belong to it, and `resume` cuts what
+    came after.
+
+    Args:
+        folder: made when the run begins.
+        identity: everything that decides the run's numbers.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        self.folder, self.identity = folder, json.loads(json.dumps(identity))
+        self._written = 0
+        self._hash = hashlib.sha256()
+
+    def finished(self) -> Record | None:
+        """The record, if the run is over and whole.
+
+        Raises:
+            InputError: the folder holds another run, or files of an unknown schema.
+        """
+        self._check_identity()
+        result = self._read_json(RESULT)
+        if result is None:
+            return None
+        rows = self._read_rows(result["rows_bytes"], result["rows_sha256"])
+        return Record(self.identity, result["status"], rows)
+
+    def resume(self) -> Checkpoint | None:
+        """The last checkpoint, with rows.jsonl cut to it; None if the run has none.
+
+        Raises:
+            InputError: the folder holds another run or a damaged checkpoint; nothing is changed.
+        """
+        self._check_identity()
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return None
+        arrays = read_arrays(path)
+        try:
+            head = json.loads(bytes(arrays.pop("head")).decode())
+            schema = head["schema"]
+        except (KeyError, ValueError, TypeError):
+            raise InputError(f"{str(path)!r} is not a checkpoint of noisescale") from None
+        _check_schema(path, schema, CHECKPOINT_SCHEMA)
+        if head["identity"] != run_id(self.identity):
+            raise InputError(f"{str(path)!r} is the checkpoint of another recipe or seed")
+        rows = self._read_rows(head["rows_bytes"], head["rows_sha256"])
+        self._remove_drafts()
+        for name, length in ((ROWS, head["rows_bytes"]), (TIMING, head["timing_bytes"])):
+            if (self.folder / name).exists():
+                os.truncate(self.folder / name, length)
+        text = (self.folder / ROWS).read_bytes() if rows else b""
+        self._written, self._hash = len(rows), hashlib.sha256(text)
+        return Checkpoint(arrays, head["place"], rows)
+
+    def begin(self, provenance: Mapping[str, Any]) -> None:
+        """Make the folder and write what is known beforehand; an earlier try is removed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._remove_drafts()
+        for name in (RESULT, CHECKPOINT, ROWS, TIMING):
+            (self.folder / name).unlink(missing_ok=True)
+        _write_json(self.folder / PROVENANCE, {"schema": SCHEMA, **provenance})
+        _write_json(self.folder / RECIPE, {"schema": SCHEMA, "identity": self.identity})
+        self._written, self._hash = 0, hashlib.sha256()
+
+    def add_rows(self, rows: tuple[dict[str, Any], ...]) -> None:
+        """Append what is new in all of the run's rows."""
+        text = _lines(rows[self._written :])
+        if text:
+            with open(self.folder / ROWS, "ab") as file:
+                file.write(text)
+            self._hash.update(text)
+            self._written = len(rows)
+
+    def add_timing(self, timing: Mapping[str, Any]) -> None:
+        """Append a line of wall-clock measurements."""
+        with open(self.folder / TIMING, "ab") as file:
+            file.write(_lines([timing]))
+
+    def save(self, arrays: Arrays, place: Mapping[str, Any]) -> None:
+        """Replace the checkpoint; the rows added so far belong to it and are on the disk first."""
+        for name in (ROWS, TIMING):
+            _to_disk(self.folder / name)
         head = {
-            "schema": SCHEMA,
-            "identity": record.identity,
-            "status": record.status,
-            "rows_sha256": hashlib.sha256(rows.encode()).hexdigest(),
+            "schema": CHECKPOINT_SCHEMA,
+            "identity": run_id(self.identity),
+            "place": dict(place),
+            **self._rows_seal(),
+            "timing_bytes": _size(self.folder / TIMING),
         }
-        (draft / "recipe.json").write_text(json.dumps(head, indent=2, allow_nan=False) + "\n")
-        (draft / "rows.jsonl").write_bytes(rows.encode())
-        if folder.is_dir():
-            shutil.rmtree(folder)
-        else:
-            folder.unlink(missing_ok=True)
-        os.replace(draft, folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
+        text = np.frombuffer(json.dumps(head, allow_nan=False).encode(), np.uint8)
+        write_bytes(self.folder / CHECKPOINT, pack({**arrays, "head": text}))
+
+    def finish(self, status: str, weights: Arrays | None = None, **more: Any) -> Record:
+        """Write result.json (and weights.npz), remove the checkpoint; the record of the run."""
+        if weights is not None:
+            write_bytes(self.folder / WEIGHTS, pack(weights))
+        _to_disk(self.folder / ROWS)
+        result = {"schema": SCHEMA, "status": status, **self._rows_seal(), **more}
+        _write_json(self.folder / RESULT, result)
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        rows = self._read_rows(result["rows_bytes"], result["rows_sha256"])
+        return Record(self.identity, status, rows)
+
+    def _remove_drafts(self) -> None:
+        """Files that a killed process was writing."""
+        for draft in self.folder.glob(".*-????????"):
+            draft.unlink(missing_ok=True)
+
+    def _rows_seal(self) -> dict[str, Any]:
+        return {"rows_bytes": _size(self.folder / ROWS), "rows_sha256": self._hash.hexdigest()}
+
+    def _check_identity(self) -> None:
+        head = self._read_json(RECIPE)
+        if head is None:
+            if (self.folder / CHECKPOINT).exists():
+                raise InputError(
+                    f"{str(self.folder)!r} has a checkpoint but no {RECIPE}: choose another folder"
+                )
+            return
+        if head.get("identity") != self.identity:
+            what = difference(head.get("identity"), self.identity)
+            raise InputError(
+                f"{str(self.folder)!r} holds a run of another recipe ({what}): choose another "
+                "folder"
+            )
+
+    def _read_json(self, name: str) -> dict[str, Any] | None:
+        path = self.folder / name
+        try:
+            found = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        except NotADirectoryError:
+            raise InputError(f"{str(self.folder)!r} is a file: choose another folder") from None
+        except ValueError:
+            raise InputError(f"{str(path)!r} is damaged: it is not JSON") from None
+        if not isinstance(found, dict):
+            raise InputError(f"{str(path)!r} is damaged: it is not a JSON object")
+        _check_schema(path, found.get("schema"), SCHEMA)
+        return found
+
+    def _read_rows(self, length: int, sha256: str) -> tuple[dict[str, Any], ...]:
+        path = self.folder / ROWS
+        text = b""
+        if path.exists():
+            with open(path, "rb") as file:
+                text = file.read(length)
+        if len(text) != length or hashlib.sha256(text).hexdigest() != sha256:
+            raise InputError(f"{str(path)!r} is damaged: its first {length:,} bytes have changed")
+        return tuple(json.loads(line) for line in text.decode().splitlines())
 
 
-def read_record(folder: Path, identity: dict[str, Any]) -> Record | None:
-    """The record in `folder` if it is a whole one of this identity, else None."""
+def difference(former: Any, now: Any, path: str = "") -> str:
+    """The first key in which two identities differ, as "key: former, now new"."""
+    if isinstance(former, dict) and isinstance(now, dict):
+        for key in [*now, *(k for k in former if k not in now)]:
+            if former.get(key) != now.get(key):
+                inner = f"{path}.{key}" if path else key
+                return difference(former.get(key), now.get(key), inner)
+    if isinstance(former, list) and isinstance(now, list):
+        for number, (a, b) in enumerate(zip(former, now, strict=False)):
+            if a != b:
+                return difference(a, b, f"{path}[{number}]")
+    return f"{path}: {shown(former)} there, {shown(now)} here"
+
+
+def _check_schema(path: Path, found: object, known: str) -> None:
+    if found != known:
+        raise InputError(
+            f"{str(path)!r} has schema {shown(found)}; this version of noisescale reads {known!r}"
+        )
+
+
+def read_arrays(path: Path) -> Arrays:
+    """The arrays of an .npz file; InputError if it is damaged."""
     try:
-        head = json.loads((folder / "recipe.json").read_text("utf-8"))
-        if head["schema"] != SCHEMA or run_id(head["identity"]) != run_id(identity):
-            return None
-        rows = (folder / "rows.jsonl").read_bytes()
-        if hashlib.sha256(rows).hexdigest() != head["rows_sha256"]:
-            return None
-        lines = rows.decode().splitlines()
-        return Record(head["identity"], head["status"], tuple(json.loads(line) for line in lines))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError):
+        raise InputError(
+            f"{str(path)!r} is damaged: remove it to start the run again from its beginning"
+        ) from None
+
+
+def pack(arrays: Arrays) -> bytes:
+    """An .npz file as bytes, the same for the same arrays."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def sha256_of(arrays: Arrays) -> str:
+    """SHA-256 over names, types, shapes and bytes, in order of names."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(finite(row), allow_nan=False) + "\n" for row in rows).encode()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _to_disk(path: Path) -> None:
+    if path.exists():
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -85,20 +300,31 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file in one step."""
+    """Replace a file in one step: after a crash it is the old one or the new one, whole."""
     handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         os.chmod(draft, 0o644)
         os.replace(draft, path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def finite(value: Any) -> Any:
     """Seven significant digits (more than float32 holds); None for NaN and infinities."""
+    if isinstance(value, Mapping):
+        return {key: finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
     if not isinstance(value, float):
         return value
     return float(f"{value:.7g}") if abs(value) < float("inf") else None

@@ -65,6 +65,7 @@ class PlanRow:
         noise_scale_finite_population, …_end: ε(N/B−1)/(1−m); None without N.
         rate: the pieces of the learning rate over the phase.
         clock: when each update begins.
+        stream: where the phase begins and ends on the stream of examples.
         rate_sum, rate_square_sum: Σ ε and Σ ε² over the phase's updates.
     """
 
@@ -85,6 +86,7 @@ class PlanRow:
     noise_scale_finite_population_end: float | None
     rate: tuple[Piece, ...]
     clock: Clock
+    stream: tuple[int, int]
     rate_sum: float = 0.0
     rate_square_sum: float = 0.0
 
@@ -209,12 +211,12 @@ def make_plan(phases: "Sequence[Phase]", train_size: int | None, partial: str) -
     return _assemble(phases, counts, train_size, partial)
 
 
-_Count = tuple[int, int, Clock]
+_Count = tuple[int, int, Clock, tuple[int, int]]
 
 
 def _count_stream(phases: "Sequence[Phase]", train_size: int | None, wrap: bool) -> list[_Count]:
-    """(updates, examples, clock) per phase where batches straddle epochs."""
-    counts, exact_updates, done = [], Fraction(0), 0
+    """(updates, examples, clock, stream) per phase where batches straddle epochs."""
+    counts, exact_updates, done, begin = [], Fraction(0), 0, 0
     start, seen = Fraction(0), Fraction(0)
     for phase in phases:
         span, step = phase.exact_examples(train_size), Fraction(phase.batch_size)
@@ -225,7 +227,9 @@ def _count_stream(phases: "Sequence[Phase]", train_size: int | None, wrap: bool)
         exact_updates += span / step
         end = half_up(exact_updates)
         clock = Clock(float(seen - start), float(step))
-        counts.append((end - done, (end - done) * phase.batch_size, clock))
+        examples = (end - done) * phase.batch_size
+        counts.append((end - done, examples, clock, (begin, begin + examples)))
+        begin += examples
         start += span
         seen += (end - done) * step
         done = end
@@ -233,7 +237,7 @@ def _count_stream(phases: "Sequence[Phase]", train_size: int | None, wrap: bool)
 
 
 def _count_by_epoch(phases: "Sequence[Phase]", train_size: int, keep: bool) -> list[_Count]:
-    """(updates, examples, clock) where every epoch drops or keeps its last partial batch."""
+    """The same where every epoch drops or keeps its last partial batch."""
     counts, clock = [], Fraction(0)
     for phase in phases:
         nominal, start, batch = clock, half_up(clock), phase.batch_size
@@ -254,6 +258,7 @@ def _count_by_epoch(phases: "Sequence[Phase]", train_size: int, keep: bool) -> l
                 Clock(0.0, float(batch))
                 if phase.updates is not None
                 else _clock_by_epoch(start, float(start - nominal), batch, train_size, keep),
+                (start, end),
             )
         )
     return counts
@@ -313,7 +318,7 @@ def _assemble(
     phases: "Sequence[Phase]", counts: list[_Count], train_size: int | None, partial: str
 ) -> Plan:
     rows, start_update, start, exact_updates = [], 0, Fraction(0), Fraction(0)
-    for phase, (updates, examples, clock) in zip(phases, counts, strict=True):
+    for phase, (updates, examples, clock, stream) in zip(phases, counts, strict=True):
         span = phase.exact_examples(train_size)
         exact_updates += span / phase.batch_size
         pieces = phase.pieces(train_size)
@@ -340,6 +345,7 @@ def _assemble(
             noise_scale_finite_population_end=ends[1],
             rate=pieces,
             clock=clock,
+            stream=stream,
             # Right where the rate is constant, and corrected where it is not.
             rate_sum=updates * first,
             rate_square_sum=updates * first**2,
@@ -360,6 +366,6 @@ def _assemble(
         partial=partial,
         updates=start_update,
         updates_exact=float(exact_updates),
-        examples=sum(examples for _, examples, _ in counts),
+        examples=sum(examples for _, examples, _, _ in counts),
         rows=tuple(rows),
     )

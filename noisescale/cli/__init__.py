@@ -10,6 +10,7 @@ from noisescale.errors import InputError
 
 COMMANDS = {
     "equivalent": "which schedules are the same run at another batch size",
+    "train": "train a recipe's seeds, with checkpoints from which a stopped run goes on",
     "verify": "train every arm of an experiment and judge its predictions",
 }
 

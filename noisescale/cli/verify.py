@@ -2,12 +2,13 @@
 
 import argparse
 import json
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from noisescale.cli import fail
+from noisescale.cli.extras import need
+from noisescale.cli.interrupts import stop_wish
 from noisescale.errors import InputError
 from noisescale.experiment.parsing import built_in, find_experiment
 from noisescale.experiment.specification import Experiment
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     data_dir = None if options.data_dir is None else Path(options.data_dir)
     if options.dry_run:
         return _dry_run(experiment, data_dir, options)
-    _need_extra()
+    need("verify")
     name = f"{experiment.name}-{experiment.base.data.name}"
     out = Path(options.out) if options.out else Path("noisescale-runs") / name
     done = _train(experiment, out, data_dir, options.seeds)
@@ -50,14 +51,6 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print(done)
     return 0
-
-
-def _need_extra() -> None:
-    from importlib.util import find_spec
-
-    missing = [n for n in ("jax", "equinox", "jaxtyping", "sklearn") if find_spec(n) is None]
-    if missing:
-        fail(f"verify needs {', '.join(missing)}: pip install 'noisescale[train]'", 1)
 
 
 def _train(experiment: Experiment, out: Path, data_dir: Path | None, seeds: int | None) -> Verified:
@@ -91,16 +84,25 @@ def _train(experiment: Experiment, out: Path, data_dir: Path | None, seeds: int 
     def report(what: str, updates: int) -> None:
         bar.update(task, description=what, advance=updates)
 
-    former = signal.signal(signal.SIGTERM, _interrupt)
+    from noisescale.training.checkpoints import Stopped
+
     try:
-        return verify(experiment, out, data_dir=data_dir, seeds=seeds, report=report, total=begin)
-    except KeyboardInterrupt:
+        with stop_wish() as stop:
+            return verify(
+                experiment,
+                out,
+                data_dir=data_dir,
+                seeds=seeds,
+                report=report,
+                total=begin,
+                stop=stop,
+            )
+    except (Stopped, KeyboardInterrupt):
         _stop(bar)
-        kept = len(list((out / "runs").glob("*/seed-*/rows.jsonl")))
+        kept = len(list((out / "runs").glob("*/seed-*/result.json")))
         fail(f"stopped; {kept} finished runs are kept in {out}, the same command goes on", 143)
     finally:
         _stop(bar)
-        signal.signal(signal.SIGTERM, former)
 
 
 def _stop(bar: "Progress") -> None:
@@ -109,17 +111,13 @@ def _stop(bar: "Progress") -> None:
         bar.stop()
 
 
-def _interrupt(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def _dry_run(experiment: Experiment, data_dir: Path | None, options: argparse.Namespace) -> int:
     from noisescale.cli.tables import Output, numbers, table
 
     train_size = experiment.base.train_size
     # Without the files of a data set, the declared size has to do.
     if train_size is None or data_dir is not None or experiment.base.data.name == "digits":
-        _need_extra()
+        need("verify")
         from noisescale.training.data import load_dataset
 
         train_size = load_dataset(experiment.base.data, data_dir).train_size
@@ -140,12 +138,15 @@ def _dry_run(experiment: Experiment, data_dir: Path | None, options: argparse.Na
     from rich.markup import escape
 
     console = Output()
-    fraction = 100 * experiment.fraction_of_protocol(train_size)
-    console.print(
+    line = (
         f"[bold]{escape(experiment.title)}[/bold]: {experiment.base.data.name}, "
-        f"N = {train_size:,}, seeds: {seeds}, {fraction:.2g} % of the protocol "
-        f"({escape(experiment.protocol.source)})"
+        f"N = {train_size:,}, seeds: {seeds}"
     )
+    fraction = experiment.fraction_of_protocol(train_size)
+    if fraction is not None and experiment.protocol is not None:
+        source = escape(experiment.protocol.source)
+        line += f", {100 * fraction:.2g} % of the protocol ({source})"
+    console.print(line)
     rows = [
         [
             arm.name,
@@ -178,11 +179,10 @@ def _print(done: Verified) -> None:
     results = done.results
     console = Output()
     n = max(len(arm["seeds"]) for arm in results["arms"])
-    fraction = 100 * results["fraction_of_protocol"]
-    console.print(
-        f"\n[bold]{escape(results['title'])}[/bold]: {results['data']['name']}, seeds: {n}, "
-        f"scaled: {fraction:.2g} % of the protocol"
-    )
+    line = f"\n[bold]{escape(results['title'])}[/bold]: {results['data']['name']}, seeds: {n}"
+    if results["fraction_of_protocol"] is not None:
+        line += f", scaled: {100 * results['fraction_of_protocol']:.2g} % of the protocol"
+    console.print(line)
     arms = [[row[0], *row[5:]] for row in arm_table(results)]
     head = arm_head(results)
     console.print(table([head[0], *head[5:]], arms, right={1}))
@@ -194,13 +194,14 @@ def _print(done: Verified) -> None:
         if p["parts_at"]:
             notes.append(parts_text(p))
         rows.append([escape(p["statement"]), verdict, "; ".join([effect_text(p, split), *notes])])
-    console.print(
-        table(["prediction", "verdict", f"effect [{confidence_text(results)} interval]"], rows)
-    )
-    if not results["gate"]["passed"]:
-        console.print(f"[red]void[/red]: {results['gate']['reason']}")
-    told = sum(c["passed"] for c in results["controls"])
-    state = "informative" if results["informative"] else "[red]not informative[/red]"
-    console.print(f"{state}; {told} of {len(results['controls'])} control checks passed")
+    if rows:
+        console.print(
+            table(["prediction", "verdict", f"effect [{confidence_text(results)} interval]"], rows)
+        )
+        if not results["gate"]["passed"]:
+            console.print(f"[red]void[/red]: {results['gate']['reason']}")
+        told = sum(c["passed"] for c in results["controls"])
+        state = "informative" if results["informative"] else "[red]not informative[/red]"
+        console.print(f"{state}; {told} of {len(results['controls'])} control checks passed")
     for file in done.files:
         print(f"wrote {file}", file=sys.stderr)

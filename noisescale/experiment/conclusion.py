@@ -20,7 +20,9 @@ from noisescale.analysis.comparison import (
 from noisescale.errors import InputError
 from noisescale.experiment.specification import (
     METRICS,
+    Control,
     Experiment,
+    Gate,
     PlannedArm,
     Prediction,
     shared_epochs,
@@ -61,7 +63,9 @@ def conclude(
     """
     planned = {arm.name: arm for arm in experiment.planned(train_size)}
     _check_curves(planned, results)
-    gate = _gate(experiment, results)
+    if experiment.gate is None or experiment.control is None:
+        return {"predictions": [], "gate": None, "controls": [], "informative": False}
+    gate = _gate(experiment.gate, results)
     if not gate["passed"]:
         void = [_undecided(p, f"void: {gate['reason']}") for p in experiment.predictions]
         return {"predictions": void, "gate": gate, "controls": [], "informative": False}
@@ -73,7 +77,7 @@ def conclude(
     for prediction, judgement, p_value in zip(
         experiment.predictions, judged, adjusted, strict=True
     ):
-        checks = _check_power(experiment, prediction, judge)
+        checks = _check_power(experiment.control, prediction, judge)
         controls += checks
         failed = [c for c in checks if not c["passed"]]
         if judgement.verdict != "undecided" and p_value > prediction.level:
@@ -110,8 +114,7 @@ def compared_epochs(epochs: Sequence[float], start: float) -> list[float]:
     return sorted(chosen | {after[-1]})
 
 
-def _gate(experiment: Experiment, results: Curves) -> dict[str, Any]:
-    gate = experiment.gate
+def _gate(gate: Gate, results: Curves) -> dict[str, Any]:
     worst, where = -float("inf"), ""
     for name, seeds in results.items():
         for seed in seeds:
@@ -218,11 +221,8 @@ def _values(
     return np.array(rows)
 
 
-def _check_power(
-    experiment: Experiment, prediction: Prediction, judge: _Judge
-) -> list[dict[str, Any]]:
+def _check_power(control: Control, prediction: Prediction, judge: _Judge) -> list[dict[str, Any]]:
     """The controls judged as a "same" with the prediction's metric, window, margin and level."""
-    control = experiment.control
     if prediction.margin == 0:
         return []
     wanted = [(name, "positive") for name in prediction.controls or control.positive]

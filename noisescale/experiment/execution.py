@@ -1,21 +1,22 @@
 """Train every seed of every arm; arms that share their first phases are run once through them."""
 
-import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from noisescale.analysis.plan import PlanRow
+from noisescale.errors import InputError
 from noisescale.experiment.conclusion import SeedCurves
 from noisescale.experiment.specification import PlannedArm
 from noisescale.recipe import Recipe
-from noisescale.record import Record, finite, read_record, write_record
+from noisescale.record import Record, RunFolder, run_id
+from noisescale.training.checkpoints import Keeper
 from noisescale.training.data import Dataset
-from noisescale.training.run import Progress, Trainer, stops_of
+from noisescale.training.provenance import identity_of, provenance
+from noisescale.training.run import Progress, Trainer, Watch
 
 # Columns of results.json's curves; a change of the list is a change of its schema.
 COLUMNS = (
@@ -35,26 +36,7 @@ class Task:
 
     arm: PlannedArm
     seed: int
-    folder: Path
-    identity: dict[str, Any]
-
-
-def identity_of(arm: PlannedArm, seed: int, dataset: Dataset) -> dict[str, Any]:
-    """Everything that decides a run's numbers."""
-    import equinox
-    import jaxlib
-    import numpy
-
-    recipe = asdict(replace(arm.recipe, run=replace(arm.recipe.run, seeds=1), train_size=None))
-    return {
-        "recipe": recipe,
-        "seed": seed,
-        "train_size": dataset.train_size,
-        "data": dataset.fingerprint,
-        "device": jax.devices()[0].device_kind,
-        "threads": os.cpu_count(),
-        "versions": {m.__name__: m.__version__ for m in (numpy, jax, jaxlib, equinox)},
-    }
+    folder: RunFolder
 
 
 def execute(
@@ -64,27 +46,35 @@ def execute(
     folder: Path,
     report: Callable[[str, int], None],
     total: Callable[[int], None] = lambda updates: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, list[Record]]:
     """The records of all arms and seeds; those already in `folder` are read, not trained.
 
     Args:
-        folder: holds ARM/seed-K of every finished run; each is written as soon as it is done.
+        folder: holds ARM/seed-K of every finished run; each is written as soon as it is done. What
+            is being trained has its checkpoints in .unfinished.
         report: hears (what is running, updates just done).
         total: hears once how many updates are left to do.
+        stop: asked between stretches of updates; where it says True a checkpoint is saved.
+
+    Raises:
+        Stopped: `stop` said so.
     """
     records: dict[str, dict[int, Record]] = {arm.name: {} for arm in arms}
     tasks = []
     for arm in arms:
         for seed in seeds:
             target = folder / arm.name / f"seed-{seed:04d}"
-            identity = identity_of(arm, seed, dataset)
-            found = read_record(target, identity)
+            run = RunFolder(target, identity_of(arm.recipe, seed, dataset))
+            found = _kept(run)
             if found is None:
-                tasks.append(Task(arm, seed, target, identity))
+                tasks.append(Task(arm, seed, run))
             else:
                 records[arm.name][seed] = found
     total(sum(work_of([t.arm for t in tasks if t.seed == seed]) for seed in seeds))
     trainers: dict[Recipe, Trainer] = {}
+    beside = provenance()
+    unfinished = folder / ".unfinished"
     for seed in seeds:
         mine = [task for task in tasks if task.seed == seed]
         for kind, group in _groups(mine).items():
@@ -92,11 +82,25 @@ def execute(
             shared = replace(kind, run=replace(kind.run, replica=0))
             if shared not in trainers:
                 trainers[shared] = Trainer(shared, dataset)
+                for arm in arms:
+                    trainers[shared].check(arm.plan)
+            branches = _Branches(trainers[shared], dataset, seed, unfinished, report, stop, beside)
             start = trainers[shared].start(seed, kind.run.replica)
-            for task, record in _branches(trainers[shared], start, group, 0, report):
-                write_record(task.folder, record)
-                records[task.arm.name][seed] = record
+            for task, progress in branches.grow(start, group, 0):
+                task.folder.begin(beside)
+                task.folder.add_rows(progress.rows)
+                status = "diverged" if progress.diverged else "finished"
+                records[task.arm.name][seed] = task.folder.finish(status)
+        shutil.rmtree(unfinished, ignore_errors=True)
     return {name: [by_seed[seed] for seed in seeds] for name, by_seed in records.items()}
+
+
+def _kept(run: RunFolder) -> Record | None:
+    """A finished run; one that is damaged, or of other versions or data, is trained again."""
+    try:
+        return run.finished()
+    except InputError:
+        return None
 
 
 def work_of(arms: Sequence[PlannedArm]) -> int:
@@ -134,29 +138,48 @@ def _groups(tasks: Sequence[Task]) -> dict[Recipe, list[Task]]:
     return groups
 
 
-def _branches(
-    trainer: Trainer,
-    progress: Progress,
-    tasks: Sequence[Task],
-    depth: int,
-    report: Callable[[str, int], None],
-) -> Iterator[tuple[Task, Record]]:
-    """Train phase `depth` once per distinct phase and go on from its end."""
-    by_row: dict[PlanRow, list[Task]] = {}
-    for task in tasks:
-        rows = task.arm.plan.rows
-        if depth == len(rows):
-            status = "diverged" if progress.diverged else "finished"
-            plain = tuple({k: finite(v) for k, v in row.items()} for row in progress.rows)
-            yield task, Record(task.identity, status, plain)
-        else:
-            by_row.setdefault(rows[depth], []).append(task)
-    for row, group in by_row.items():
-        recipe, name = group[0].arm.recipe, group[0].arm.name
-        stops = stops_of(group[0].arm.plan, depth, recipe.run.evaluate_every)
-        what = f"seed {progress.seed}, {name}"
-        after = trainer.run_phase(progress, row, stops, partial(report, what))
-        yield from _branches(trainer, after, group, depth + 1, report)
+@dataclass(frozen=True, slots=True)
+class _Branches:
+    """One seed's arms that share everything but their schedules, as a tree of phases."""
+
+    trainer: Trainer
+    dataset: Dataset
+    seed: int
+    folder: Path
+    report: Callable[[str, int], None]
+    stop: Callable[[], bool]
+    provenance: dict[str, Any]
+
+    def grow(
+        self, progress: Progress, tasks: Sequence[Task], depth: int
+    ) -> Iterator[tuple[Task, Progress]]:
+        """Train phase `depth` once per distinct phase and go on from its end."""
+        by_row: dict[PlanRow, list[Task]] = {}
+        for task in tasks:
+            rows = task.arm.plan.rows
+            if depth == len(rows):
+                yield task, progress
+            else:
+                by_row.setdefault(rows[depth], []).append(task)
+        for group in by_row.values():
+            after = self._phase(progress, group[0].arm, depth)
+            yield from self.grow(after, group, depth + 1)
+
+    def _phase(self, progress: Progress, arm: PlannedArm, depth: int) -> Progress:
+        """The end of a phase, from its last checkpoint if there is one."""
+        phases = arm.recipe.schedule.phases[: depth + 1]
+        so_far = replace(arm.recipe, schedule=arm.recipe.schedule.with_phases(phases))
+        identity = identity_of(so_far, self.seed, self.dataset)
+        folder = RunFolder(self.folder / run_id(identity)[:16], identity)
+        keeper = Keeper(folder, arm.recipe.run.checkpoint_seconds, self.stop, self.provenance)
+        blank = self.trainer.blank(self.seed, arm.recipe.run.replica)
+        found = keeper.resume(blank)
+        what = f"seed {self.seed}, {arm.name}"
+        if found is not None:
+            self.report(what, found.update - progress.update)
+            progress = found
+        watch = Watch(report=partial(self.report, what), between=keeper.between)
+        return self.trainer.run_phase(progress, arm.plan, depth, watch)
 
 
 def curves_of(record: Record) -> SeedCurves:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from noisescale.errors import InputError, shown, unknown_name
+from noisescale.experiment.grid import arms_of
 from noisescale.experiment.specification import (
     KINDS,
     METRICS,
@@ -60,13 +61,19 @@ def read_experiment(path: Path) -> Experiment:
 def parse_experiment(text: str, origin: str) -> Experiment:
     """The experiment that a TOML document describes; `origin` names it in errors."""
     document = parse_toml(text, origin)
-    known = ["name", "title", "base", "arm", "prediction", "gate", "control", "protocol"]
+    known = ["name", "title", "base", "arm", "grid", "prediction", "gate", "control", "protocol"]
+    # A sweep makes no claim, so that nothing has to be fixed beforehand.
+    needed = ["name", "title", "base", "arm"]
+    if "prediction" in document or not _sweeps(document):
+        needed += ["prediction", "gate", "control", "protocol"]
+    elif "grid" in document:
+        needed.remove("arm")
     for key in document:
         if key not in known:
             raise unknown_name("key", key, known)
-    for key in known:
+    for key in needed:
         if key not in document:
-            listed = ", ".join(known)
+            listed = ", ".join(needed)
             raise InputError(f"{origin}: {key!r} is missing; an experiment needs {listed}")
     base_document = document["base"]
     if not isinstance(base_document, Mapping):
@@ -82,14 +89,19 @@ def parse_experiment(text: str, origin: str) -> Experiment:
         title=_text("title", document["title"]),
         base=base,
         base_document=base_document,
-        arms=tuple(_block(Arm, block, f"arm {i}") for i, block in _listed(document, "arm")),
+        arms=(
+            *(_block(Arm, block, f"arm {i}") for i, block in _listed(document, "arm")),
+            *arms_of(_table(document.get("grid", {}), "grid")),
+        ),
         predictions=tuple(
             _block(Prediction, block, f"prediction {i}")
             for i, block in _listed(document, "prediction")
         ),
-        gate=_block(Gate, document["gate"], "gate"),
-        control=_block(Control, document["control"], "control"),
-        protocol=_block(Protocol, document["protocol"], "protocol"),
+        gate=_block(Gate, document["gate"], "gate") if "gate" in document else None,
+        control=_block(Control, document["control"], "control") if "control" in document else None,
+        protocol=(
+            _block(Protocol, document["protocol"], "protocol") if "protocol" in document else None
+        ),
         sha256=hashlib.sha256(text.encode()).hexdigest(),
         text=text,
     )
@@ -97,7 +109,22 @@ def parse_experiment(text: str, origin: str) -> Experiment:
     return experiment
 
 
+def _sweeps(document: Mapping[str, Any]) -> bool:
+    """Whether the file asks for runs without a claim: no key of a claim is there."""
+    return not {"prediction", "gate", "control", "protocol"} & set(document) and (
+        "grid" in document or "arm" in document
+    )
+
+
+def _table(block: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(block, Mapping):
+        raise InputError(f"[{where}] is not a table of keys and values")
+    return block
+
+
 def _listed(document: Mapping[str, Any], key: str) -> list[tuple[int, Any]]:
+    if key not in document:
+        return []
     blocks = document[key]
     if not isinstance(blocks, list) or not blocks:
         raise InputError(f"write at least one [[{key}]]")
@@ -131,6 +158,8 @@ def _block(kind: type[Any], block: object, where: str) -> Any:
         elif "float" in wanted:
             fits = isinstance(value, int | float) and not isinstance(value, bool)
             fits, what = fits and abs(value) <= 1e100, "a finite number"
+        elif "bool" in wanted:
+            fits, what = isinstance(value, bool), "true or false"
         elif "int" in wanted:
             fits = isinstance(value, int) and not isinstance(value, bool)
             what = "a whole number"
@@ -168,6 +197,8 @@ def _check(experiment: Experiment) -> None:
         if twice:
             raise InputError(f"{what} {sorted(twice)[0]!r} is named twice")
     control = experiment.control
+    if control is None or experiment.gate is None or experiment.protocol is None:
+        return
     if not control.positive:
         raise InputError("control.positive is empty: name an arm that must be told apart")
     for name in (control.against, *control.positive, control.aa):

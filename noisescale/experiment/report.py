@@ -129,12 +129,12 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def markdown_report(results: Mapping[str, Any]) -> str:
     """The whole report."""
+    if not results["predictions"]:
+        return _sweep_report(results)
     data, protocol = results["data"], results["protocol"]
     n = max(len(arm["seeds"]) for arm in results["arms"])
     fraction = results["fraction_of_protocol"]
     informative = "informative" if results["informative"] else "NOT informative"
-    provenance = results["provenance"]
-    versions = ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())
     gate = results["gate"]
     gate_text = "passed" if gate["passed"] else f"failed ({gate['reason']})"
     controls = [
@@ -187,9 +187,44 @@ def markdown_report(results: Mapping[str, Any]) -> str:
         f"Published: {protocol['source']}: {protocol['model']} on {protocol['dataset']}, "
         f"{protocol['train_size']:,} images, {protocol['epochs']:g} epochs. Here each arm sees "
         f"{100 * fraction:.2g} % as many training examples, on another data set and model.",
-        f"Experiment `{results['experiment']}`, file SHA-256 `{results['experiment_sha256']}`. "
-        f"Run by noisescale {provenance['noisescale']} on {provenance['device']} with "
-        f"{provenance['threads']} threads, Python "
-        f"{provenance['python']}, {versions}.",
+        _origin(results),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _origin(results: Mapping[str, Any]) -> str:
+    provenance = results["provenance"]
+    versions = ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())
+    return (
+        f"Experiment `{results['experiment']}`, file SHA-256 `{results['experiment_sha256']}`. "
+        f"Run by noisescale {provenance['noisescale']} on {provenance['device']} with "
+        f"{provenance['threads']} threads, Python {provenance['python']}, {versions}."
+    )
+
+
+def _sweep_report(results: Mapping[str, Any]) -> str:
+    """Arms in order of their final loss; no claim was made, so none is judged."""
+    data = results["data"]
+    n = max(len(arm["seeds"]) for arm in results["arms"])
+    ranked = {**results, "arms": sorted(results["arms"], key=_final_loss)}
+    parts = [
+        f"# {results['title']}: {data['name']}",
+        f"{n} seeds; {data['train_size']:,} training examples, errors on "
+        f"{data['evaluation_size']:,} {data['evaluation_split']} examples. A sweep: it states no "
+        "prediction, so nothing is judged.",
+        "## Arms, by final training loss",
+        markdown_table(arm_head(results), arm_table(ranked)),
+        "Mean ± standard deviation over seeds.",
+        "## Figures",
+        f"![{data['evaluation_split']} error and training loss against epochs and updates]"
+        "(curves.png)",
+        "![learning rate, batch size and noise scale against epochs](schedules.png)",
+        "![distance from initialisation against updates](distance.png)",
+        _origin(results),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _final_loss(arm: Mapping[str, Any]) -> float:
+    finals = [s["curves"]["train_loss"][-1] for s in arm["seeds"]]
+    return mean([float("inf") if v is None else v for v in finals])

@@ -9,16 +9,16 @@ from typing import Any
 
 from noisescale.analysis.equivalence import equivalents
 from noisescale.analysis.plan import Plan
+from noisescale.analysis.schedule import Schedule
 from noisescale.errors import InputError, unknown_name
-from noisescale.recipe import Recipe, recipe_from
+from noisescale.recipe import Recipe, check_length, recipe_from
 
 # Losses are compared as ratios (differences of logarithms), errors as differences.
 METRICS = ("train_loss", "train_error", "evaluation_loss", "evaluation_error")
 KINDS = ("same", "worse", "order")
-OVERRIDABLE = ("phase", "optimizer", "model", "data", "run")
+OVERRIDABLE = ("phase", "optimizer", "model", "data", "run", "probe")
 # Names become folders and files.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-MOST_UPDATES, MOST_EVALUATIONS = 10**9, 10**5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,9 @@ class Arm:
         route: of noisescale.equivalents, applied to the base's schedule.
         target_batch_size, max_batch_size, granularity: its options.
         override: dotted keys of the base and their new values; "phase.x" sets every phase.
+        replica: the same initial weights with the data order of this number.
+        full_batch: gradient descent, B = N, for as many updates as the base makes.
+        not_decayed: every phase with the first one's learning rate.
     """
 
     name: str
@@ -37,6 +40,9 @@ class Arm:
     max_batch_size: int | None = None
     granularity: int = 1
     override: Mapping[str, Any] = field(default_factory=dict)
+    replica: int = 0
+    full_batch: bool = False
+    not_decayed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +111,7 @@ class PlannedArm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """A whole experiment file."""
+    """A whole experiment file; a sweep has neither predictions nor what judges them."""
 
     name: str
     title: str
@@ -113,9 +119,9 @@ class Experiment:
     base_document: Mapping[str, Any]
     arms: tuple[Arm, ...]
     predictions: tuple[Prediction, ...]
-    gate: Gate
-    control: Control
-    protocol: Protocol
+    gate: Gate | None
+    control: Control | None
+    protocol: Protocol | None
     sha256: str
     text: str
 
@@ -147,17 +153,13 @@ class Experiment:
             raise InputError("it changes [data]: the arms of an experiment share one data set")
         if recipe.run.evaluate_every != self.base.run.evaluate_every:
             raise InputError("it changes run.evaluate_every: arms are compared at equal epochs")
-        evaluations = float(plan.rows[-1].end_examples) / (plan.train_size or 1)
-        evaluations /= recipe.run.evaluate_every
-        if plan.updates > MOST_UPDATES or evaluations > MOST_EVALUATIONS:
-            raise InputError(
-                f"its plan has {plan.updates:.3g} updates and {evaluations:.3g} evaluations; at "
-                f"most {MOST_UPDATES:.0e} and {MOST_EVALUATIONS:.0e} can be run"
-            )
+        check_length(plan, recipe.run.evaluate_every)
 
     def _check_roles(self, arms: Mapping[str, PlannedArm]) -> None:
         """Controls and comparisons that could not say anything are errors, not results."""
         control = self.control
+        if control is None:
+            return
         against, again = arms[control.against], arms[control.aa]
         same_run = replace(again.recipe, run=against.recipe.run) == against.recipe
         if not same_run or again.recipe.run.replica == against.recipe.run.replica:
@@ -171,7 +173,9 @@ class Experiment:
                     f"the positive control {name!r} is the same run as {control.against!r}: "
                     "change what it must be told apart by"
                 )
-        for arm in arms.values():
+        compared = {control.against, *control.positive, control.aa}
+        compared.update(name for p in self.predictions for name in p.arms)
+        for arm in (arms[name] for name in arms if name in compared):
             if _epochs(arm) != _epochs(against):
                 raise InputError(
                     f"arm {arm.name!r} lasts {_epochs(arm):g} epochs and {control.against!r} "
@@ -185,8 +189,10 @@ class Experiment:
                         "end, so there is nothing to compare; change an arm"
                     )
 
-    def fraction_of_protocol(self, train_size: int) -> float:
-        """Training examples seen per arm, over those of the published protocol."""
+    def fraction_of_protocol(self, train_size: int) -> float | None:
+        """Training examples seen per arm, over those of the published protocol, if there is one."""
+        if self.control is None or self.protocol is None:
+            return None
         baseline = next(a for a in self.planned(train_size) if a.name == self.control.against)
         return baseline.plan.examples / (self.protocol.train_size * self.protocol.epochs)
 
@@ -194,7 +200,15 @@ class Experiment:
         document = copy.deepcopy(dict(self.base_document))
         for key, value in arm.override.items():
             _override(document, key, value)
+        if arm.replica:
+            _override(document, "run.replica", arm.replica)
         recipe = recipe_from(document)
+        if arm.not_decayed:
+            first = recipe.schedule.phases[0].learning_rate
+            constant = [replace(p, learning_rate=first) for p in recipe.schedule.phases]
+            recipe = replace(recipe, schedule=recipe.schedule.with_phases(constant))
+        if arm.full_batch:
+            recipe = replace(recipe, schedule=full_batch(recipe.schedule, train_size))
         if arm.route is None:
             return recipe
         (found,) = equivalents(
@@ -206,6 +220,17 @@ class Experiment:
             granularity=arm.granularity,
         )
         return replace(recipe, schedule=found.schedule)
+
+
+def full_batch(schedule: Schedule, train_size: int) -> Schedule:
+    """B = N in every phase, for as many updates as the schedule makes."""
+    rows = schedule.plan(train_size, "carry").rows
+    phases = [
+        replace(phase, epochs=None, examples=None, updates=row.updates, batch_size=train_size)
+        for phase, row in zip(schedule.phases, rows, strict=True)
+        if row.updates
+    ]
+    return schedule.with_phases(phases)
 
 
 def _epochs(arm: PlannedArm) -> float:

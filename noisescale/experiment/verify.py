@@ -18,6 +18,7 @@ from noisescale.experiment.specification import Experiment, PlannedArm
 from noisescale.record import Record, finite, write_text
 
 SCHEMA = "noisescale.verify/1"
+PROVENANCE_SCHEMA = "noisescale.provenance/1"
 FILES = (
     "results.json",
     "experiment.toml",
@@ -25,6 +26,7 @@ FILES = (
     "curves.png",
     "schedules.png",
     "distance.png",
+    "provenance.json",
 )
 
 
@@ -44,21 +46,25 @@ def verify(
     seeds: int | None = None,
     report: Callable[[str, int], None] = lambda what, updates: None,
     total: Callable[[int], None] = lambda updates: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Verified:
     """Train every arm of an experiment that `out` does not hold yet, and judge its predictions.
 
     Args:
-        out: folder of results.json, report.md, experiment.toml, the figures and runs/.
+        out: folder of results.json, report.md, experiment.toml, provenance.json (with the commit,
+            which decides no number), the figures and runs/.
         data_dir: where data sets that are not embedded lie.
         seeds: how many seeds (0 … seeds−1); by default what the base recipe says.
         report: hears (what is running, updates just done).
         total: hears once how many updates are left to do.
+        stop: asked between stretches of updates; where it says True a checkpoint is saved.
 
     Raises:
         InputError: bad data, or an `out` that holds another experiment; before any training.
     """
     from noisescale.experiment.execution import curves_of, distances_of, execute
     from noisescale.training.data import load_dataset
+    from noisescale.training.provenance import provenance
 
     seeds = experiment.base.run.seeds if seeds is None else seeds
     if seeds < 1:
@@ -66,7 +72,7 @@ def verify(
     dataset = load_dataset(experiment.base.data, data_dir)
     arms = experiment.planned(dataset.train_size)
     _claim(out, experiment)
-    records = execute(arms, dataset, range(seeds), out / "runs", report, total)
+    records = execute(arms, dataset, range(seeds), out / "runs", report, total, stop)
     curves = {name: [curves_of(record) for record in listed] for name, listed in records.items()}
     results = {
         "schema": SCHEMA,
@@ -75,7 +81,7 @@ def verify(
         "experiment_sha256": experiment.sha256,
         "provenance": _provenance(),
         "fraction_of_protocol": experiment.fraction_of_protocol(dataset.train_size),
-        "protocol": asdict(experiment.protocol),
+        "protocol": None if experiment.protocol is None else asdict(experiment.protocol),
         "data": {
             "name": dataset.name,
             "train_size": dataset.train_size,
@@ -91,7 +97,9 @@ def verify(
             conclude(experiment, dataset.train_size, len(dataset.evaluation_labels), curves)
         ),
     }
-    return Verified(results, write_report(results, experiment, out))
+    beside = out / "provenance.json"
+    write_text(beside, json_text({"schema": PROVENANCE_SCHEMA, **provenance()}))
+    return Verified(results, (*write_report(results, experiment, out), beside))
 
 
 def write_report(results: dict[str, Any], experiment: Experiment, out: Path) -> tuple[Path, ...]:
@@ -183,9 +191,10 @@ def _arm_entry(
     distances_of: Callable[[Record], dict[str, list[Any]]],
 ) -> dict[str, Any]:
     role = "arm"
-    if arm.name in experiment.control.positive:
+    control = experiment.control
+    if control is not None and arm.name in control.positive:
         role = "positive control"
-    elif arm.name == experiment.control.aa:
+    elif control is not None and arm.name == control.aa:
         role = "A/A control"
     return {
         "name": arm.name,

@@ -1,5 +1,6 @@
 """One update: gradients of micro-batches accumulated, then applied. Pure functions."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -7,36 +8,33 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-PyTree = Any
-
-
-class Hyper(NamedTuple):
-    """What a phase may change, as traced scalars: a change compiles nothing."""
-
-    learning_rate: Array | float
-    momentum: Array | float
-    weight_decay: Array | float
-    clip_norm: Array | float = float("inf")
-
-
-class Rule(NamedTuple):
-    """What an optimizer does in every update; a change compiles anew.
-
-    Args:
-        momentum_form, nesterov: see noisescale.recipe.OptimizerConfig.
-        clips: whether gradients are measured and clipped at all.
-    """
-
-    momentum_form: str = "trace"
-    nesterov: bool = False
-    clips: bool = False
+from noisescale.training.ghost_batch_norm import Moments, Statistics, fold
+from noisescale.training.models import Pass
+from noisescale.training.optimizers import Hyper, Rule, apply_update
+from noisescale.training.pytree import PyTree
+from noisescale.training.streams import example_keys
 
 
 class TrainState(NamedTuple):
-    """Weights w and momentum buffer v, of one structure."""
+    """What an update changes.
+
+    Args:
+        weights: w.
+        optimizer: the momentum buffer v of one structure with w, or Adam's moments.
+        statistics: running statistics, one per batch-norm layer.
+    """
 
     weights: PyTree
-    velocity: PyTree
+    optimizer: PyTree
+    statistics: tuple[Statistics, ...] = ()
+
+
+class Batch(NamedTuple):
+    """One update's batch; the axes are (part, ghost, slot), see noisescale.training.batches."""
+
+    indices: Any  # Int[Array, "parts ghosts slots"], and so on
+    counts: Any
+    epochs: Any
 
 
 def cross_entropy(
@@ -47,68 +45,103 @@ def cross_entropy(
     return jax.nn.logsumexp(logits, axis=1) - chosen
 
 
+# Streams of an example's key; a model's layers take 0, 1, 2 … of the third.
+_LOSS_FACTOR, _LABEL, _MODEL = 0, 1, 2
+
+
+def loss_factors(keys: Array, variance: Array | float) -> Float[Array, " batch"]:
+    """1 + √variance · z with one standard normal z per example.
+
+    With variance = B/B_S − 1 the gradient of a batch of B has the covariance of one of B_S.
+
+    Source: Hoffer, Hubara & Soudry 2017, section 4.1 (multiplicative noise), as one factor per
+    example.
+    """
+    z = jax.vmap(lambda k: jax.random.normal(jax.random.fold_in(k, _LOSS_FACTOR)))(keys)
+    return 1.0 + jnp.sqrt(variance) * z
+
+
+def noisy_labels(
+    keys: Array, labels: Int[Array, " batch"], probability: float, classes: int
+) -> Int[Array, " batch"]:
+    """Each label with `probability` replaced by one drawn uniformly from all classes."""
+
+    def one(key: Array, label: Array) -> Array:
+        chance, which = jax.random.split(jax.random.fold_in(key, _LABEL))
+        replaced = jax.random.bernoulli(chance, probability)
+        return jnp.where(replaced, jax.random.randint(which, (), 0, classes), label)
+
+    return jax.vmap(one)(keys, labels)
+
+
 def micro_step(
     static: PyTree,
+    rule: Rule,
     weights: PyTree,
-    inputs: Float[Array, "batch *shape"],
-    labels: Int[Array, " batch"],
-    counts: Float[Array, " batch"],
-) -> PyTree:
-    """Σ_i c_i ∇ℓ_i over a micro-batch; c_i = 0 for padding.
+    inputs: Float[Array, "examples *shape"],
+    labels: Int[Array, " examples"],
+    counts: Float[Array, " examples"],
+    ghosts: int = 1,
+    keys: Array | None = None,
+    noise_variance: Array | float = 0.0,
+) -> tuple[PyTree, tuple[Moments, ...]]:
+    """(Σ_i c_i f_i ∇ℓ_i over a micro-batch, the statistics of its ghosts).
 
     Args:
         static: the model without its arrays (equinox.partition).
         weights: its arrays.
         counts: c, 1 for an example and 0 for padding.
+        ghosts: into how many consecutive ghosts the micro-batch is divided.
+        keys: one per example where anything is drawn; f_i = 1 without noise.
     """
+    model_keys = None
+    factors = counts
+    if keys is not None:
+        model_keys = jax.vmap(lambda k: jax.random.fold_in(k, _MODEL))(keys)
+        if rule.optimizer.noise_batch_size:
+            factors = counts * loss_factors(keys, noise_variance)
 
-    def total_loss(w: PyTree) -> Array:
-        logits = jax.vmap(eqx.combine(w, static))(inputs)
-        return jnp.sum(counts * cross_entropy(logits, labels))
+    def total_loss(w: PyTree) -> tuple[Array, tuple[Moments, ...]]:
+        model = eqx.combine(w, static)
+        logits, moments = model(inputs, Pass(counts, ghosts, model_keys, None))
+        targets = labels
+        if keys is not None and rule.optimizer.label_noise:
+            targets = noisy_labels(keys, labels, rule.optimizer.label_noise, logits.shape[1])
+        return jnp.sum(factors * cross_entropy(logits, targets)), moments
 
-    return jax.grad(total_loss)(weights)
-
-
-def clipped(gradient: PyTree, norm: Array | float) -> PyTree:
-    """gradient · min(1, c/‖gradient‖₂), the norm over all weights together.
-
-    Source: Pascanu, Mikolov & Bengio 2013.
-    """
-    squares = sum(jnp.sum(g**2) for g in jax.tree.leaves(gradient))
-    scale = jnp.minimum(1.0, norm / jnp.sqrt(squares))
-    return jax.tree.map(lambda g: g * scale, gradient)
+    return jax.grad(total_loss, has_aux=True)(weights)
 
 
-def apply_update(state: TrainState, gradient: PyTree, hyper: Hyper, rule: Rule) -> TrainState:
-    """Clip the gradient, d = gradient + λ w, then the heavy ball.
+def parts_of(
+    static: PyTree,
+    rule: Rule,
+    weights: PyTree,
+    inputs: Float[Array, "examples *shape"],
+    labels: Int[Array, " examples"],
+    batch: Batch,
+    key: Array,
+    hyper: Hyper,
+) -> Callable[[Array | int], tuple[PyTree, tuple[Moments, ...]]]:
+    """A function of the number of a micro-batch: its summed gradient and its ghosts' statistics."""
+    draws = rule.draws or eqx.combine(weights, static).draws
+    ghosts = batch.indices.shape[1]
 
-    "trace": v ← m v + d, w ← w − ε v, with Nesterov w ← w − ε (d + m v).
-    "velocity": v ← m v − ε d, w ← w + v, with Nesterov w ← w + m v − ε d.
+    def part(number: Array | int) -> tuple[PyTree, tuple[Moments, ...]]:
+        rows, counts, epochs = (a[number].reshape(-1) for a in batch)
+        keys = example_keys(key, epochs, rows) if draws else None
+        return micro_step(
+            static,
+            rule,
+            weights,
+            inputs[rows],
+            labels[rows],
+            counts,
+            ghosts,
+            keys,
+            hyper.noise_variance,
+        )
 
-    Args:
-        gradient: of the batch mean of the loss.
-
-    Source: Polyak 1964; the two forms: Goyal et al. 2017, section 3; Nesterov's momentum as in
-    Sutskever et al. 2013, in the variables of PyTorch and of Keras.
-    """
-    rate, momentum, decay, clip_norm = hyper
-    w, v = state
-    if rule.clips:
-        gradient = clipped(gradient, clip_norm)
-    direction = jax.tree.map(lambda g, x: g + decay * x, gradient, w)
-    if rule.momentum_form == "trace":
-        v = jax.tree.map(lambda a, d: momentum * a + d, v, direction)
-        step = v
-        if rule.nesterov:
-            step = jax.tree.map(lambda a, d: d + momentum * a, v, direction)
-        w = jax.tree.map(lambda x, a: x - rate * a, w, step)
-    else:
-        v = jax.tree.map(lambda a, d: momentum * a - rate * d, v, direction)
-        step = v
-        if rule.nesterov:
-            step = jax.tree.map(lambda a, d: momentum * a - rate * d, v, direction)
-        w = jax.tree.map(lambda x, a: x + a, w, step)
-    return TrainState(w, v)
+    return part
 
 
 def update(
@@ -117,21 +150,32 @@ def update(
     state: TrainState,
     inputs: Float[Array, "examples *shape"],
     labels: Int[Array, " examples"],
-    indices: Int[Array, "parts micro"],
-    counts: Float[Array, "parts micro"],
+    batch: Batch,
+    key: Array,
     hyper: Hyper,
 ) -> TrainState:
-    """One update from a batch given as `parts` micro-batches of indices into the data."""
+    """One update from a batch given as micro-batches of indices into the data.
 
-    def part(row: Array, count: Array) -> PyTree:
-        return micro_step(static, state.weights, inputs[row], labels[row], count)
-
-    if indices.shape[0] == 1:
-        total = part(indices[0], counts[0])
+    Args:
+        key: of the run's dynamics; every example's own follows from it.
+    """
+    part = parts_of(static, rule, state.weights, inputs, labels, batch, key, hyper)
+    parts = batch.indices.shape[0]
+    if parts == 1:
+        total, moments = part(0)
     else:
         zero = jax.tree.map(jnp.zeros_like, state.weights)
-        total, _ = jax.lax.scan(
-            lambda acc, rc: (jax.tree.map(jnp.add, acc, part(*rc)), None), zero, (indices, counts)
-        )
-    gradient = jax.tree.map(lambda g: g / jnp.sum(counts), total)
-    return apply_update(state, gradient, hyper, rule)
+
+        def accumulate(total: PyTree, number: Array) -> tuple[PyTree, tuple[Moments, ...]]:
+            gradient, moments = part(number)
+            return jax.tree.map(jnp.add, total, gradient), moments
+
+        total, moments = jax.lax.scan(accumulate, zero, jnp.arange(parts))
+        moments = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), moments)
+    gradient = jax.tree.map(lambda g: g / jnp.sum(batch.counts), total)
+    weights, optimizer = apply_update(state.weights, state.optimizer, gradient, hyper, rule)
+    statistics = tuple(
+        fold(running, new, mode=rule.running_statistics, decay=rule.batch_norm_decay)
+        for running, new in zip(state.statistics, moments, strict=True)
+    )
+    return TrainState(weights, optimizer, statistics)

@@ -53,6 +53,7 @@ def test_files(tiny):
         "curves.png",
         "distance.png",
         "experiment.toml",
+        "provenance.json",
         "report.md",
         "results.json",
         "runs",
@@ -113,7 +114,7 @@ def test_a_branch_equals_the_arm_run_alone(tiny):
 
     from noisescale.experiment import read_experiment
     from noisescale.experiment.execution import execute, work_of
-    from noisescale.record import read_record
+    from noisescale.record import RunFolder
     from noisescale.training.data import load_dataset
 
     path, out = tiny
@@ -129,7 +130,7 @@ def test_a_branch_equals_the_arm_run_alone(tiny):
     arms = experiment.planned(240)
     assert work_of(arms) == sum(a.plan.updates for a in arms) - 2 * 960
     (record,) = alone["increase-batch-size"]
-    branched = read_record(out / "runs" / arm.name / "seed-0001", record.identity)
+    branched = RunFolder(out / "runs" / arm.name / "seed-0001", record.identity).finished()
     assert branched is not None
     assert branched.rows == record.rows
 

@@ -5,8 +5,10 @@ import pytest
 
 from noisescale import Phase, Schedule
 from noisescale.recipe import DataConfig, ModelConfig, OptimizerConfig, Recipe, RunConfig
+from noisescale.training.batches import Arrangement, Feed
 from noisescale.training.data import load_dataset
-from noisescale.training.run import Trainer, stops_of
+from noisescale.training.run import Trainer, Watch
+from noisescale.training.stops import stops_of
 from noisescale.training.streams import DataStream
 from tests.reference import shapes as shape_twin
 from tests.reference import training as twin
@@ -33,9 +35,8 @@ def train(recipe, dataset, seed=0, replica=0):
     trainer = Trainer(recipe, dataset)
     progress = trainer.start(seed, replica)
     done = []
-    for number, row in enumerate(plan.rows):
-        stops = stops_of(plan, number, recipe.run.evaluate_every)
-        progress = trainer.run_phase(progress, row, stops, done.append)
+    for number in range(len(plan.rows)):
+        progress = trainer.run_phase(progress, plan, number, Watch(report=done.append))
     return progress, plan, sum(done)
 
 
@@ -75,12 +76,26 @@ def test_a_diverged_run_stops_and_says_so(dataset):
     assert progress.update < plan.updates
 
 
+def stops(plan, number, every):
+    row = plan.rows[number]
+    feed = Feed(
+        DataStream(0, 0, plan.train_size),
+        row,
+        plan.partial,
+        row.stream[0],
+        Arrangement(row.batch_size, ModelConfig(), 0),
+        with_epochs=False,
+    )
+    recipe = replace(RECIPE, run=RunConfig(evaluate_every=every))
+    return stops_of(recipe, plan, number, feed, row.start_update)
+
+
 def test_stops_depend_on_the_phase_alone(dataset):
     plan = RECIPE.schedule.plan(200)
     first = RECIPE.schedule.phases[0]
     other = Schedule([first, Phase(epochs=4, learning_rate=1.0, batch_size=7)]).plan(200)
-    assert stops_of(plan, 0, 1.0) == stops_of(other, 0, 1.0)
-    quarter = [s.epoch for s in stops_of(plan, 1, 0.25) if s.epoch is not None]
+    assert stops(plan, 0, 1.0) == stops(other, 0, 1.0)
+    quarter = [s.epoch for s in stops(plan, 1, 0.25) if s.epoch is not None]
     assert quarter == [1.75, 2.0, 2.25, 2.5, 2.75, 3.0]
 
 

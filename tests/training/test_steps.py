@@ -4,12 +4,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from noisescale.recipe import ModelConfig
+from noisescale import Phase, Schedule
+from noisescale.recipe import ModelConfig, OptimizerConfig
+from noisescale.training.batches import Arrangement, Feed
 from noisescale.training.drivers import Driver
 from noisescale.training.models import build_model
+from noisescale.training.optimizers import Hyper, Rule, clipped, normalized, start_of
+from noisescale.training.parameters import parameters_of
 from noisescale.training.probes import Probes
-from noisescale.training.steps import Rule, TrainState, clipped, cross_entropy, micro_step
-from noisescale.training.streams import DataStream, initial_weights_key
+from noisescale.training.steps import TrainState, cross_entropy, micro_step
+from noisescale.training.streams import DataStream, dynamics_key, initial_weights_key
 from tests.reference import training as twin
 
 FEATURES, CLASSES, SIZE = 7, 3, 50
@@ -26,26 +30,42 @@ def problem():
     return x, y, weights, static
 
 
+def feed_of(batch, updates, micro=0):
+    plan = Schedule([Phase(updates=updates, learning_rate=1.0, batch_size=batch)]).plan(SIZE)
+    arrangement = Arrangement(batch, ModelConfig(), micro)
+    stream = DataStream(0, 0, SIZE)
+    return Feed(stream, plan.rows[0], "carry", 0, arrangement, with_epochs=False)
+
+
+def hyper_of(number, rate=HYPER["rate"], clips=None):
+    return Hyper(
+        learning_rate=np.full(number, rate),
+        momentum=np.full(number, HYPER["momentum"]),
+        weight_decay=np.full(number, HYPER["decay"]),
+        clip_norm=np.full(number, np.inf) if clips is None else clips,
+        noise_variance=np.zeros(number),
+        keep=np.ones(number),
+    )
+
+
 def run(problem, batch, updates, *, form="trace", kind="device", micro=0, chunk=None, **options):
     x, y, weights, static = problem
-    driver = Driver(
-        static,
-        jnp.asarray(x),
-        jnp.asarray(y),
-        rule=Rule(form, options.get("nesterov", False), "clips" in options),
-        kind=kind,
-        micro_batch_size=micro,
+    clips = options.get("clips")
+    optimizer = OptimizerConfig(
+        momentum_form=form,
+        nesterov=options.get("nesterov", False),
+        clip_norm=0.0 if clips is None else 1.0,
     )
-    stream = DataStream(0, 0, SIZE)
-    state = TrainState(weights, jax.tree.map(jnp.zeros_like, weights))
-    others = (HYPER["momentum"], HYPER["decay"])
+    rule = Rule(optimizer)
+    driver = Driver(static, jnp.asarray(x), jnp.asarray(y), rule=rule, kind=kind)
+    feed = feed_of(batch, updates, micro)
+    state = TrainState(weights, start_of(weights, optimizer))
     chunk = chunk or updates
     for start in range(0, updates, chunk):
-        number = min(chunk, updates - start)
-        indices = stream.indices(start * batch, number * batch)
-        rates, clips = np.full(number, HYPER["rate"]), options.get("clips")
-        part = None if clips is None else np.asarray(clips)[start : start + number]
-        state = driver.advance(state, indices, batch, rates, *others, part)
+        end = min(start + chunk, updates)
+        part = None if clips is None else np.asarray(clips)[start:end]
+        hyper = hyper_of(end - start, clips=part)
+        state = driver.advance(state, feed.batches(start, end), hyper, dynamics_key(0, 0), batch)
     return state, driver
 
 
@@ -101,25 +121,27 @@ def test_trace_and_velocity_part_when_the_rate_changes(problem):
     velocity, other = run(problem, 8, 10, form="velocity")
     for a, b in zip(leaves(trace), leaves(velocity), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
-    indices = DataStream(0, 0, SIZE).indices(80, 8)
-    lower = (np.full(1, HYPER["rate"] / 5), HYPER["momentum"], HYPER["decay"])
-    after = [d.advance(s, indices, 8, *lower) for d, s in ((driver, trace), (other, velocity))]
+    batch = feed_of(8, 11).batches(10, 11)
+    lower = (batch, hyper_of(1, HYPER["rate"] / 5), dynamics_key(0, 0), 8)
+    after = [d.advance(s, *lower) for d, s in ((driver, trace), (other, velocity))]
     for v, a, b in zip(
-        jax.tree.leaves(trace.velocity), leaves(after[0]), leaves(after[1]), strict=True
+        jax.tree.leaves(trace.optimizer), leaves(after[0]), leaves(after[1]), strict=True
     ):
         expected = HYPER["momentum"] * HYPER["rate"] * (1 - 1 / 5) * np.asarray(v)
         np.testing.assert_allclose(a - b, expected, atol=1e-6)
 
 
-def test_programs_are_compiled_once_per_batch_size(problem):
+@pytest.mark.parametrize(("kind", "micro"), [("device", 0), ("host", 0), ("device", 4)])
+def test_programs_are_compiled_once_per_batch_size(problem, kind, micro):
     x, y, weights, static = problem
-    driver = Driver(static, jnp.asarray(x), jnp.asarray(y), rule=Rule(), kind="device")
-    state = TrainState(weights, jax.tree.map(jnp.zeros_like, weights))
+    driver = Driver(static, jnp.asarray(x), jnp.asarray(y), rule=Rule(), kind=kind)
+    state = TrainState(weights, start_of(weights, OptimizerConfig()))
     for rate in (0.1, 0.01):
         for batch in (4, 10):
             for updates in (1, 3):
-                indices = np.zeros(batch * updates, np.int32)
-                driver.advance(state, indices, batch, np.full(updates, rate), 0.9, 0.0)
+                batches = feed_of(batch, updates, micro).batches(0, updates)
+                hyper = hyper_of(updates, rate)
+                state = driver.advance(state, batches, hyper, dynamics_key(0, 0), batch)
     assert driver.compiled() == 2
 
 
@@ -132,7 +154,7 @@ def test_gradient_sum_over_odd_sizes(problem, size):
     y = rng.integers(0, CLASSES, size).astype(np.int32)
     counts = (rng.random(size) < 0.7).astype(np.float32)
     counts[0] = 1
-    ours = jax.jit(lambda *a: micro_step(static, *a))(weights, x, y, counts)
+    ours, _ = jax.jit(lambda *a: micro_step(static, Rule(), *a))(weights, x, y, counts)
     kept = counts > 0
     w = [np.asarray(a, np.float64) for a in weights.weights]
     b = [np.asarray(a, np.float64) for a in weights.biases]
@@ -150,8 +172,8 @@ def test_cross_entropy():
 def test_probes(problem, monkeypatch):
     x, y, weights, static = problem
     monkeypatch.setattr("noisescale.training.probes.EVALUATION_CHUNK", 16)
-    probes = Probes(static)
-    loss, error = probes.loss_and_error(weights, jnp.asarray(x), jnp.asarray(y))
+    probes = Probes(static, Rule(), parameters_of(weights))
+    loss, error = probes.loss_and_error(weights, (), jnp.asarray(x), jnp.asarray(y))
     w = [np.asarray(a, np.float64) for a in weights.weights]
     b = [np.asarray(a, np.float64) for a in weights.biases]
     expected, _, _ = twin.loss_and_gradient(w, b, x.astype(np.float64), y)
@@ -163,7 +185,8 @@ def test_probes(problem, monkeypatch):
     assert error == pytest.approx(np.mean(logits.argmax(axis=1) != y))
     moved = jax.tree.map(lambda a: a + 0.5, weights)
     parameters = sum(a.size for a in jax.tree.leaves(weights))
-    assert probes.distance(moved, weights) == pytest.approx(0.5 * np.sqrt(parameters), rel=1e-6)
+    squares = probes.squares(moved, weights, weights)
+    assert probes.way(squares).distance == pytest.approx(0.5 * np.sqrt(parameters), rel=1e-6)
 
 
 def test_initial_weights_have_the_stated_variance():
@@ -211,3 +234,14 @@ def test_clipping_keeps_the_direction_and_cuts_the_length():
         np.testing.assert_array_equal(clipped(gradient, norm)["a"], gradient["a"])
     nothing = jax.tree.map(jnp.zeros_like, gradient)
     np.testing.assert_array_equal(clipped(nothing, 1.0)["a"], [0.0, 0.0])
+
+
+def test_normalizing_keeps_the_direction_and_sets_the_length():
+    gradient = {"a": jnp.array([3.0, 0.0]), "b": jnp.array([[0.0, 4.0]])}
+    for norm in (2.5, 50.0):
+        scaled = normalized(gradient, norm)
+        np.testing.assert_allclose(scaled["a"], [3.0 * norm / 5, 0.0], rtol=1e-6)
+        np.testing.assert_allclose(scaled["b"], [[0.0, 4.0 * norm / 5]], rtol=1e-6)
+    np.testing.assert_array_equal(normalized(gradient, float("inf"))["a"], gradient["a"])
+    nothing = jax.tree.map(jnp.zeros_like, gradient)
+    np.testing.assert_array_equal(normalized(nothing, 1.0)["a"], [0.0, 0.0])

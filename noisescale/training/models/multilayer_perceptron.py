@@ -5,18 +5,41 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from noisescale.training.ghost_batch_norm import GhostBatchNorm, Moments, Statistics
+from noisescale.training.models.forward import Pass
+
 
 class MultilayerPerceptron(eqx.Module):
-    """x ← max(0, W x + b) per hidden layer, then logits = W x + b.
+    """x ← max(0, norm(W x + b)) per hidden layer, then logits = W x + b.
 
-    Weights start as N(0, 2/fan-in), biases at 0 (He et al. 2015).
+    Weights start as N(0, 2/fan-in), biases at 0 (He et al. 2015). With five hidden layers of 512
+    units and batch norm it is the F1 of Keskar et al. 2017 and Hoffer et al. 2017.
+
+    Args:
+        batch_norm: whether norm is a GhostBatchNorm, or nothing.
+        dropout: hidden activations are set to 0 with this probability in training, the others
+            divided by 1 − p (Srivastava et al. 2014).
+        dropconnect: the same for the weights that hidden layers feed, drawn for every example
+            (Wan et al. 2013; evaluated at the mean weights).
     """
 
     weights: list[Float[Array, "fan_in fan_out"]]
     biases: list[Float[Array, " fan_out"]]
+    norms: list[GhostBatchNorm]
+    dropout: float = eqx.field(static=True)
+    dropconnect: float = eqx.field(static=True)
 
     def __init__(
-        self, features: int, width: int, depth: int, classes: int, *, key: jax.Array
+        self,
+        features: int,
+        width: int,
+        depth: int,
+        classes: int,
+        *,
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+        dropconnect: float = 0.0,
+        key: jax.Array,
     ) -> None:
         sizes = [features, *[width] * depth, classes]
         keys = jax.random.split(key, len(sizes) - 1)
@@ -25,12 +48,52 @@ class MultilayerPerceptron(eqx.Module):
             for k, fan_in, fan_out in zip(keys, sizes[:-1], sizes[1:], strict=True)
         ]
         self.biases = [jnp.zeros(fan_out) for fan_out in sizes[1:]]
+        self.norms = [GhostBatchNorm(width) for _ in range(depth)] if batch_norm else []
+        self.dropout, self.dropconnect = dropout, dropconnect
 
-    def __call__(self, x: Float[Array, " features"]) -> Float[Array, " classes"]:
-        """Logits of one example."""
-        last = len(self.weights) - 1
+    @property
+    def draws(self) -> bool:
+        """Whether training draws random numbers."""
+        return bool(self.dropout or self.dropconnect)
+
+    def __call__(
+        self, x: Float[Array, "examples features"], how: Pass
+    ) -> tuple[Float[Array, "examples classes"], tuple[Moments, ...]]:
+        """Logits, and the statistics of every norm's ghosts."""
+        last, moments = len(self.weights) - 1, []
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = x @ weight + bias
-            if layer < last:
-                x = jax.nn.relu(x)
-        return x
+            x = self._linear(x, weight, how.keys, layer) + bias
+            if layer == last:
+                break
+            if self.norms:
+                running = None if how.running is None else how.running[layer]
+                x, new = self.norms[layer](x, how.counts, how.ghosts, running)
+                moments += [] if new is None else [new]
+            x = self._dropped(jax.nn.relu(x), how.keys, layer)
+        return x, tuple(moments)
+
+    def start_statistics(self) -> tuple[Statistics, ...]:
+        """Running statistics before the first update."""
+        return tuple(norm.start() for norm in self.norms)
+
+    def _linear(self, x: Array, weight: Array, keys: Array | None, layer: int) -> Array:
+        if keys is None or not self.dropconnect or layer == 0:
+            return x @ weight
+        kept = 1.0 - self.dropconnect
+
+        def one(key: Array, row: Array) -> Array:
+            mask = jax.random.bernoulli(jax.random.fold_in(key, 2 * layer), kept, weight.shape)
+            return row @ jnp.where(mask, weight / kept, 0.0)
+
+        return jax.vmap(one)(keys, x)
+
+    def _dropped(self, x: Array, keys: Array | None, layer: int) -> Array:
+        if keys is None or not self.dropout:
+            return x
+        kept = 1.0 - self.dropout
+
+        def one(key: Array, row: Array) -> Array:
+            mask = jax.random.bernoulli(jax.random.fold_in(key, 2 * layer + 1), kept, row.shape)
+            return jnp.where(mask, row / kept, 0.0)
+
+        return jax.vmap(one)(keys, x)

@@ -1,8 +1,8 @@
-"""Recipes: a schedule and, for training, the optimizer, model, data and run; read from TOML."""
+"""Recipes from TOML, JSON or a dict, every key checked."""
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,127 +19,17 @@ from noisescale.analysis.checks import (
 from noisescale.analysis.plan import PARTIAL_BATCH_POLICIES
 from noisescale.analysis.schedule import Phase, Schedule
 from noisescale.errors import InputError, shown, unknown_name
+from noisescale.recipe.sections import (
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ProbeConfig,
+    Recipe,
+    RunConfig,
+)
 
 Section = TypeVar("Section")
 RECIPE_SCHEMA = "noisescale.recipe/1"
-
-
-def _choice(name: str, value: object, known: tuple[str, ...]) -> None:
-    choice(name, value, known)
-
-
-def _whole(name: str, value: object, low: int, high: int = 10**9) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InputError(f"{name}={shown(value)}: it must be a whole number from {low} to {high:,}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptimizerConfig:
-    """SGD with momentum.
-
-    Args:
-        name: "sgd".
-        momentum_form: "trace" (v ← m v + gradient, w ← w − ε v; PyTorch, optax) or
-            "velocity" (v ← m v − ε gradient, w ← w + v; Keras). They differ for about 1/(1−m)
-            updates after the learning rate changes.
-        nesterov: step along gradient + m v instead of v (the same g = εN/(B(1−m))).
-        clip_norm: gradients of the batch mean that are longer are scaled down to it; 0: never.
-        clip_updates: clip only the first so many updates; 0: all.
-    """
-
-    name: str = "sgd"
-    momentum_form: str = "trace"
-    nesterov: bool = False
-    clip_norm: float = 0.0
-    clip_updates: int = 0
-
-    def __post_init__(self) -> None:
-        _choice("optimizer.name", self.name, ("sgd",))
-        _choice("optimizer.momentum_form", self.momentum_form, ("trace", "velocity"))
-        if not isinstance(self.nesterov, bool):
-            raise InputError(f"optimizer.nesterov={shown(self.nesterov)}: it must be true or false")
-        clip = at_least_zero("optimizer.clip_norm", self.clip_norm)
-        object.__setattr__(self, "clip_norm", clip)
-        _whole("optimizer.clip_updates", self.clip_updates, 0)
-        if self.clip_updates and not clip:
-            raise InputError("optimizer.clip_updates needs optimizer.clip_norm: clip to what?")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelConfig:
-    """A multilayer perceptron with `depth` hidden layers of `width` ReLU units."""
-
-    name: str = "multilayer-perceptron"
-    width: int = 64
-    depth: int = 1
-
-    def __post_init__(self) -> None:
-        _choice("model.name", self.name, ("multilayer-perceptron",))
-        _whole("model.width", self.width, 1, 65536)
-        _whole("model.depth", self.depth, 0, 1000)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataConfig:
-    """A data set and its splits.
-
-    Args:
-        name: "digits" (inside scikit-learn) or "mnist" (IDX files in a data directory).
-        subset: keep only the first so many training examples; 0 keeps all.
-        validation: hold out the last so many training examples and evaluate on them; with 0,
-            evaluate on the test split. Selection of any kind uses a validation split.
-    """
-
-    name: str = "digits"
-    subset: int = 0
-    validation: int = 0
-
-    def __post_init__(self) -> None:
-        _choice("data.name", self.name, ("digits", "mnist"))
-        _whole("data.subset", self.subset, 0)
-        _whole("data.validation", self.validation, 0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunConfig:
-    """How a recipe is run.
-
-    Args:
-        seeds: how many seeds, 0 … seeds−1.
-        replica: same initial weights, another data order for every replica number.
-        driver: "device" (many updates in one compiled call) or "host" (one call per update).
-        micro_batch_size: gradients of a batch are accumulated over parts of this size; 0 takes
-            the batch in one part.
-        evaluate_every: epochs between measurements of loss and error.
-    """
-
-    seeds: int = 5
-    replica: int = 0
-    driver: str = "device"
-    micro_batch_size: int = 0
-    evaluate_every: float = 1.0
-
-    def __post_init__(self) -> None:
-        hint = "it must be a finite number above 0"
-        every = real_number("run.evaluate_every", self.evaluate_every, above=0.0, hint=hint)
-        object.__setattr__(self, "evaluate_every", every)
-        _whole("run.seeds", self.seeds, 1, 10000)
-        _whole("run.replica", self.replica, 0)
-        _choice("run.driver", self.driver, ("device", "host"))
-        _whole("run.micro_batch_size", self.micro_batch_size, 0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """A schedule with everything that training it needs."""
-
-    schedule: Schedule
-    train_size: int | None = None
-    partial: str = "carry"
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    run: RunConfig = field(default_factory=RunConfig)
 
 
 _PHASE_KEYS = tuple(f.name for f in fields(Phase))
@@ -151,6 +41,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "model": ModelConfig,
     "data": DataConfig,
     "run": RunConfig,
+    "probe": ProbeConfig,
 }
 
 
@@ -238,10 +129,15 @@ def read_text(path: str | Path) -> str:
         raise InputError(f"cannot read {str(path)!r}: {reason}") from None
 
 
-def schedule_from(document: Mapping[str, Any]) -> tuple[Schedule, int | None, str]:
+def schedule_from(
+    document: Mapping[str, Any], *, to_train: bool = False
+) -> tuple[Schedule, int | None, str]:
     """(schedule, train_size, partial) of a recipe; what only training needs is not read.
 
     optimizer.weight_decay and optimizer.momentum, if given, are those of phases that state none.
+
+    Args:
+        to_train: accept optimizers that can be trained but have no noise scale g = εN/(B(1−m)).
     """
     if not isinstance(document, Mapping):
         raise InputError(f"{shown(document)} is not a table of keys and values: give a recipe")
@@ -252,7 +148,7 @@ def schedule_from(document: Mapping[str, Any]) -> tuple[Schedule, int | None, st
         if key not in known:
             raise unknown_name("key", key, known)
     _check_sources(document)
-    optimizer = _optimizer_of(document)
+    optimizer = _optimizer_of(document, to_train)
     defaults = {k: v for k, v in optimizer.items() if k in _PHASE_DEFAULTS}
     blocks = document.get("phase")
     if isinstance(blocks, Mapping):
@@ -270,17 +166,21 @@ def schedule_from(document: Mapping[str, Any]) -> tuple[Schedule, int | None, st
     if train_size is not None:
         train_size = positive_integer("train_size", train_size)
     partial = document.get("partial", "carry")
-    _choice("partial-batch policy", partial, PARTIAL_BATCH_POLICIES)
+    choice("partial-batch policy", partial, PARTIAL_BATCH_POLICIES)
     schedule = Schedule(
         tuple(phases),
-        decay=optimizer.get("decay", "coupled"),
+        decay=optimizer.get("decay", _plain_decay(optimizer)),
         ema_decay=document.get("ema_decay"),
         batch_norm_decay=document.get("batch_norm_decay"),
     )
     return schedule, train_size, partial
 
 
-def _optimizer_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def _plain_decay(optimizer: Mapping[str, Any]) -> str:
+    return "decoupled" if optimizer.get("name") == "adamw" else "coupled"
+
+
+def _optimizer_of(document: Mapping[str, Any], to_train: bool) -> Mapping[str, Any]:
     """The [optimizer] block; keys that only training reads are known, and not checked further."""
     block = document.get("optimizer", {})
     if not isinstance(block, Mapping):
@@ -290,7 +190,15 @@ def _optimizer_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
     for key in block:
         if key not in known:
             raise unknown_name("key in [optimizer]", key, known)
-    choice("optimizer", block.get("name", "sgd"), ["sgd"])
+    if to_train:
+        choice("optimizer", block.get("name", "sgd"), ["sgd", "adam", "adamw"])
+    else:
+        choice("optimizer", block.get("name", "sgd"), ["sgd"])
+        if block.get("momentum_form") == "dampened":
+            raise InputError(
+                "optimizer.momentum_form='dampened' is 'trace' at the learning rate ε(1−m): "
+                "write the recipe in that form"
+            )
     for key, check in (("momentum", fraction_below_one), ("weight_decay", at_least_zero)):
         if key in block:
             check(f"optimizer.{key}", block[key])
@@ -308,12 +216,7 @@ def _check_sources(document: Mapping[str, Any]) -> None:
 
 def recipe_from(document: Mapping[str, Any]) -> Recipe:
     """A whole recipe; every unknown key is an error that names the nearest known one."""
-    schedule, train_size, partial = schedule_from(document)
-    for key, plain in (("decay", "coupled"), ("ema_decay", None), ("batch_norm_decay", None)):
-        if getattr(schedule, key) != plain:
-            raise InputError(
-                f"{key}={getattr(schedule, key)!r} cannot be trained here: leave it out"
-            )
+    schedule, train_size, partial = schedule_from(document, to_train=True)
     sections = {}
     for name, kind in _SECTIONS.items():
         block = document.get(name, {})

@@ -1,0 +1,70 @@
+"""What decides a run's numbers, and where they come from."""
+
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from noisescale.recipe import Recipe, RunConfig
+from noisescale.training.data import Dataset
+
+LIBRARIES = ("numpy", "scipy", "jax", "jaxlib", "equinox", "optax")
+
+
+def identity_of(recipe: Recipe, seed: int, dataset: Dataset) -> dict[str, Any]:
+    """Everything that decides a run's numbers: equal identities give identical weights and rows."""
+    plain = RunConfig()
+    run = replace(recipe.run, seeds=1, checkpoint_seconds=plain.checkpoint_seconds)
+    return {
+        "recipe": asdict(replace(recipe, run=run, train_size=None)),
+        "seed": seed,
+        "train_size": dataset.train_size,
+        "data": dataset.fingerprint,
+        "device": jax.devices()[0].device_kind,
+        "threads": os.cpu_count(),
+        "versions": {name: library_versions()[name] for name in LIBRARIES if name != "scipy"},
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that compute."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in LIBRARIES}
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, platform and devices, and the commit of noisescale if it runs from a checkout."""
+    import noisescale
+
+    return {
+        "noisescale": noisescale.__version__,
+        **_commit(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "devices": [device.device_kind for device in jax.devices()],
+        "threads": os.cpu_count(),
+        "versions": library_versions(),
+    }
+
+
+def _commit() -> dict[str, Any]:
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return {"commit": None, "uncommitted_changes": None}
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = bool(git("status", "--porcelain", "--untracked-files=no"))
+        return {"commit": git("rev-parse", "HEAD"), "uncommitted_changes": changed}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "uncommitted_changes": None}
