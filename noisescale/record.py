@@ -94,11 +94,14 @@ class RunFolder:
         Raises:
             InputError: the folder holds another run, or files of an unknown schema.
         """
-        self._check_identity()
-        result = self._read_json(RESULT)
+        known = self._check_identity()
+        result = self._read_json(RESULT) if known else None
         if result is None:
             return None
         rows = self._read_rows(result["rows_bytes"], result["rows_sha256"])
+        # What a process killed at its very end has left.
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        self._remove_drafts()
         return Record(self.identity, result["status"], rows)
 
     def resume(self) -> Checkpoint | None:
@@ -133,7 +136,8 @@ class RunFolder:
         """Make the folder and write what is known beforehand; an earlier try is removed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._remove_drafts()
-        for name in (RESULT, CHECKPOINT, ROWS, TIMING):
+        # In this order: what is left after a kill is the whole former run, or none.
+        for name in (CHECKPOINT, RECIPE, RESULT, WEIGHTS, ROWS, TIMING):
             (self.folder / name).unlink(missing_ok=True)
         _write_json(self.folder / PROVENANCE, {"schema": SCHEMA, **provenance})
         _write_json(self.folder / RECIPE, {"schema": SCHEMA, "identity": self.identity})
@@ -186,20 +190,22 @@ class RunFolder:
     def _rows_seal(self) -> dict[str, Any]:
         return {"rows_bytes": _size(self.folder / ROWS), "rows_sha256": self._hash.hexdigest()}
 
-    def _check_identity(self) -> None:
+    def _check_identity(self) -> bool:
+        """Whether the folder holds this run; InputError if it holds another one."""
         head = self._read_json(RECIPE)
         if head is None:
             if (self.folder / CHECKPOINT).exists():
                 raise InputError(
                     f"{str(self.folder)!r} has a checkpoint but no {RECIPE}: choose another folder"
                 )
-            return
+            return False
         if head.get("identity") != self.identity:
             what = difference(head.get("identity"), self.identity)
             raise InputError(
                 f"{str(self.folder)!r} holds a run of another recipe ({what}): choose another "
                 "folder"
             )
+        return True
 
     def _read_json(self, name: str) -> dict[str, Any] | None:
         path = self.folder / name

@@ -1,10 +1,21 @@
 """Shared fixtures, and the rule that a skip must be announced in allowed_skips.txt."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # Runs that are stopped, resumed and compared compile the same programs many times.
+    _cache = tempfile.mkdtemp(prefix="noisescale-tests-")
+    atexit.register(shutil.rmtree, _cache, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED_SKIPS = {

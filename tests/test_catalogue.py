@@ -10,6 +10,7 @@ from noisescale.recipe import named_document, named_recipes, schedule_from
 # Updates of the recipe's own plan under its own partial-batch policy; train size, momentum, weight
 # decay, decay of batch norm's statistics.
 KNOWN = {
+    "bigbatch-compat-f1-mnist": (750, 60000, 0.9, 1e-4, 0.9),
     "goyal2017-resnet50-imagenet": (450410, 1281167, 0.9, 1e-4, 0.9),
     "goyal2017-resnet50-imagenet-8192": (14075, 1281167, 0.9, 1e-4, 0.9),
     "hoffer2017-c1-cifar10": (78125, 50000, 0.0, 5e-4, 0.9),
@@ -23,6 +24,7 @@ KNOWN = {
 }
 # What was not read in the publication or the code itself says so.
 NOT_READ = {
+    ("bigbatch-compat-f1-mnist", "batch_norm_decay"): "computed",
     ("goyal2017-resnet50-imagenet", "train_size"): "recalled",
     ("goyal2017-resnet50-imagenet-8192", "train_size"): "recalled",
     ("hoffer2017-c1-cifar10", "batch_norm_decay"): "computed",

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from noisescale.errors import InputError
 
 COMMANDS = {
+    "check": "whether this machine and these libraries compute what training needs",
     "equivalent": "which schedules are the same run at another batch size",
     "train": "train a recipe's seeds, with checkpoints from which a stopped run goes on",
     "verify": "train every arm of an experiment and judge its predictions",

@@ -1,5 +1,6 @@
 """Recipes: a schedule and, for training, the optimizer, model, data, run and probes."""
 
+from noisescale.recipe.bigbatch import bigbatch_compat as bigbatch_compat
 from noisescale.recipe.planning import check_length as check_length
 from noisescale.recipe.planning import plan_of as plan_of
 from noisescale.recipe.reading import named_document as named_document

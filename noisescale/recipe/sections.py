@@ -166,18 +166,28 @@ class DataConfig:
         subset: keep only the first so many training examples; 0 keeps all.
         validation: hold out the last so many training examples and evaluate on them; with 0,
             evaluate on the test split. Selection of any kind uses a validation split.
+        augmentation: of training batches: "none", or "crop-flip": padded by `padding` pixels of
+            value `fill` (0 … 255), cut out at a random place and mirrored at random.
         sha256: the fingerprint that the arrays must have; by default it is recorded, not checked.
     """
 
     name: str = "digits"
     subset: int = 0
     validation: int = 0
+    augmentation: str = "none"
+    padding: int = 4
+    fill: int = 0
     sha256: str = ""
 
     def __post_init__(self) -> None:
         choice("data.name", self.name, ("digits", "mnist"))
         _whole("data.subset", self.subset, 0)
         _whole("data.validation", self.validation, 0)
+        choice("data.augmentation", self.augmentation, ("none", "crop-flip"))
+        _whole("data.padding", self.padding, 0, 1000)
+        _whole("data.fill", self.fill, 0, 255)
+        if self.augmentation == "none" and (self.padding != 4 or self.fill):
+            raise InputError("data.padding and data.fill need data.augmentation = 'crop-flip'")
         text = self.sha256
         hexadecimal = isinstance(text, str) and not set(text) - set("0123456789abcdef")
         if not hexadecimal or len(text) not in (0, 64):

@@ -119,6 +119,7 @@ class Feed:
         start: where on the stream the phase begins, in examples.
         arrangement: of its batches.
         with_epochs: whether the epoch of every example is wanted.
+        batch_before: size of the batch before the phase; 0: there is none.
     """
 
     def __init__(
@@ -130,7 +131,9 @@ class Feed:
         arrangement: Arrangement,
         *,
         with_epochs: bool,
+        batch_before: int = 0,
     ) -> None:
+        self._batch_before = batch_before
         self._stream, self._arrangement, self._with_epochs = stream, arrangement, with_epochs
         self._size, self._start, self._row = stream.train_size, start, row
         self._by_epoch = partial in ("drop", "keep")
@@ -195,6 +198,8 @@ class Feed:
                 if self._with_epochs:
                     epochs[k, places] = begin // self._size
         before = begins - (1 if self._by_epoch else batch)
+        if first == 0 and number and not self._by_epoch:
+            before[0] = self._start - self._batch_before if self._batch_before else -1
         return Batches(
             indices.reshape(number, *shape),
             counts.reshape(-1, *shape) if self._by_epoch else counts.reshape(shape),

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from noisescale.recipe import OptimizerConfig
+from noisescale.training.data.augmentation import CropFlip
 from noisescale.training.parameters import parameters_of
 from noisescale.training.pytree import PyTree
 
@@ -39,18 +40,22 @@ class Rule(NamedTuple):
     Args:
         optimizer: the recipe's.
         decay: "coupled", "decoupled" or "independent", see noisescale.Schedule.
-        batch_norm: mode and decay of the running statistics, see ghost_batch_norm.fold.
+        running_statistics, batch_norm_decay: mode and decay of the running statistics, see
+            ghost_batch_norm.fold.
+        augmentation: of the inputs.
     """
 
     optimizer: OptimizerConfig = OptimizerConfig()
     decay: str = "coupled"
     running_statistics: str = "sequential"
     batch_norm_decay: float = 0.9
+    augmentation: CropFlip | None = None
 
     @property
     def draws(self) -> bool:
         """Whether an update draws random numbers of its own."""
-        return bool(self.optimizer.noise_batch_size or self.optimizer.label_noise)
+        noise = self.optimizer.noise_batch_size or self.optimizer.label_noise
+        return bool(noise or self.augmentation)
 
 
 def start_of(weights: PyTree, optimizer: OptimizerConfig) -> PyTree:

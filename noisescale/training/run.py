@@ -16,6 +16,7 @@ from noisescale.recipe import Recipe
 from noisescale.record import finite
 from noisescale.training.batches import Arrangement, Feed
 from noisescale.training.data import Dataset
+from noisescale.training.data.augmentation import CropFlip
 from noisescale.training.drivers import Driver
 from noisescale.training.ghost_batch_norm import Statistics
 from noisescale.training.landscape import (
@@ -102,11 +103,16 @@ class Trainer:
         )
         weights, self._static, _ = self._model(seed=0)
         decay = recipe.schedule.batch_norm_decay
+        augmentation = None
+        if recipe.data.augmentation == "crop-flip":
+            fill = recipe.data.fill / 255
+            augmentation = CropFlip(recipe.data.padding, fill, dataset.image_shape)
         self._rule = Rule(
             recipe.optimizer,
             recipe.schedule.decay,
             recipe.model.running_statistics,
             0.9 if decay is None else decay,
+            augmentation,
         )
         self._driver = Driver(self._static, *self._train, rule=self._rule, kind=recipe.run.driver)
         self._draws = self._rule.draws or eqx.combine(weights, self._static).draws
@@ -197,6 +203,7 @@ class Trainer:
             progress.phase_examples,
             self._arrangement(row.batch_size),
             with_epochs=self._draws,
+            batch_before=next((r.batch_size for r in plan.rows[:number][::-1] if r.updates), 0),
         )
         stops = stops_of(self.recipe, plan, number, feed, progress.phase_update)
         for stop in stops[progress.stops :]:
@@ -209,15 +216,15 @@ class Trainer:
             progress = self._to(progress, stop.update, row, feed, watch)
             measured = self._measured(progress, stop, row, before, feed, watch.clock)
             over = stop.check and measured["distance"] >= self.recipe.run.until_distance[number]
-            if over and measured["train_loss"] is None:
+            lost = not isfinite(measured["distance"])
+            if (over or lost) and stop.epoch is None:
                 epoch = progress.examples / self._dataset.train_size
                 last = replace(stop, epoch=epoch)
                 measured = self._measured(progress, last, row, before, feed, watch.clock)
-            if over or not stop.check:
+            if over or lost or not stop.check:
                 progress = replace(progress, rows=(*progress.rows, measured))
             progress = replace(progress, stops=len(stops) if over else progress.stops + 1)
-            looked = (measured["train_loss"], measured["distance"])
-            if not all(value is None or isfinite(value) for value in looked):
+            if lost or not isfinite(measured["train_loss"] or 0.0):
                 progress = replace(progress, diverged=True)
             watch.between(progress)
             if over or progress.diverged:

@@ -46,7 +46,7 @@ def cross_entropy(
 
 
 # Streams of an example's key; a model's layers take 0, 1, 2 … of the third.
-_LOSS_FACTOR, _LABEL, _MODEL = 0, 1, 2
+_LOSS_FACTOR, _LABEL, _MODEL, _AUGMENTATION = 0, 1, 2, 3
 
 
 def loss_factors(keys: Array, variance: Array | float) -> Float[Array, " batch"]:
@@ -98,6 +98,10 @@ def micro_step(
     factors = counts
     if keys is not None:
         model_keys = jax.vmap(lambda k: jax.random.fold_in(k, _MODEL))(keys)
+        if rule.augmentation:
+            inputs = rule.augmentation(
+                jax.vmap(lambda k: jax.random.fold_in(k, _AUGMENTATION))(keys), inputs
+            )
         if rule.optimizer.noise_batch_size:
             factors = counts * loss_factors(keys, noise_variance)
 

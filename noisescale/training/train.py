@@ -186,9 +186,10 @@ def _train_seed(
     teller.tell(progress)
     for number in range(max(progress.phase, 0), len(plan.rows)):
         progress = trainer.run_phase(progress, plan, number, Watch(between=between, clock=clock))
-    weights = arrays_of(
-        {"weights": progress.state.weights, "statistics": progress.state.statistics}
-    )
+    weights = {
+        **{f"weights.{name}": a for name, a in arrays_of(progress.state.weights).items()},
+        **{f"statistics{name}": a for name, a in arrays_of(progress.state.statistics).items()},
+    }
     return folder.finish(
         "diverged" if progress.diverged else "finished",
         weights,
@@ -197,7 +198,7 @@ def _train_seed(
     )
 
 
-def _timing(progress: Progress, clock: Stopwatch, seconds: float) -> dict[str, float]:
+def _timing(progress: Progress, clock: Stopwatch, seconds: float) -> dict[str, float | int]:
     """Seconds since the run began or was resumed, and where they went."""
     return {
         "update": progress.update,

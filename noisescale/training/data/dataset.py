@@ -16,6 +16,7 @@ class Dataset:
         train_labels: (N,) int32 in [0, classes).
         evaluation_inputs, evaluation_labels: the same for the evaluation split.
         evaluation_split: "test" or "validation".
+        image_shape: (height, width, channels), which the examples may hold flattened.
         fingerprint: SHA-256 of the arrays, for the provenance.
     """
 
@@ -26,6 +27,7 @@ class Dataset:
     evaluation_labels: NDArray[np.int32]
     evaluation_split: str
     classes: int
+    image_shape: tuple[int, int, int]
     fingerprint: str
 
     @property

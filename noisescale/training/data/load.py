@@ -1,5 +1,6 @@
 """From a recipe's [data] section to a Dataset."""
 
+from math import isqrt
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ def load_dataset(config: DataConfig, data_dir: Path | None = None) -> Dataset:
             raise InputError(f"data.subset={config.subset} exceeds the {len(y)} training examples")
         x, y = x[: config.subset], y[: config.subset]
     split = "test"
+    side = isqrt(x.shape[1])
     if config.validation:
         if config.validation >= len(y):
             raise InputError(
@@ -37,6 +39,12 @@ def load_dataset(config: DataConfig, data_dir: Path | None = None) -> Dataset:
         test = (x[-config.validation :], y[-config.validation :])
         x, y = x[: -config.validation], y[: -config.validation]
         split = "validation"
+    found = fingerprint(x, y, *test)
+    if config.sha256 and config.sha256 != found:
+        raise InputError(
+            f"the data has SHA-256 {found}, data.sha256 says {config.sha256}: it is not the same "
+            "data; correct the files or the recipe"
+        )
     return Dataset(
         name=config.name,
         train_inputs=x,
@@ -45,5 +53,6 @@ def load_dataset(config: DataConfig, data_dir: Path | None = None) -> Dataset:
         evaluation_labels=test[1],
         evaluation_split=split,
         classes=10,
-        fingerprint=fingerprint(x, y, *test),
+        image_shape=(side, side, 1),
+        fingerprint=found,
     )

@@ -1,0 +1,129 @@
+"""Sweeps, and the controls that cost one line each."""
+
+import json
+
+import pytest
+
+from noisescale import InputError
+from noisescale.cli import main
+from noisescale.experiment.parsing import parse_experiment
+
+BASE = """
+name = "sweep"
+title = "A sweep"
+[base]
+[[base.phase]]
+epochs = 2
+batch_size = 20
+learning_rate = 0.1
+momentum = 0.9
+[[base.phase]]
+epochs = 1
+batch_size = 20
+learning_rate = 0.01
+momentum = 0.5
+[base.data]
+subset = 100
+[base.run]
+seeds = 2
+"""
+CONTROLS = """
+[[arm]]
+name = "base"
+[[arm]]
+name = "other-order"
+replica = 1
+[[arm]]
+name = "gradient-descent"
+full_batch = true
+[[arm]]
+name = "not-decayed"
+not_decayed = true
+"""
+GRID = """
+[grid]
+"phase.batch_size" = [10, 50]
+"optimizer.clip_norm" = [0.0, 0.5, 5]
+"""
+
+
+def planned(text):
+    return {arm.name: arm for arm in parse_experiment(text, "here").planned(100)}
+
+
+def test_controls_are_one_line_each():
+    arms = planned(BASE + CONTROLS)
+    base = arms["base"].plan
+    assert [row.updates for row in base.rows] == [10, 5]
+    assert arms["other-order"].recipe.run.replica == 1
+    assert arms["other-order"].plan == base
+    descent = arms["gradient-descent"].plan
+    assert [(r.updates, r.batch_size, r.learning_rate) for r in descent.rows] == [
+        (10, 100, 0.1),
+        (5, 100, 0.01),
+    ]
+    constant = arms["not-decayed"].plan
+    assert [(r.learning_rate, r.momentum) for r in constant.rows] == [(0.1, 0.9), (0.1, 0.5)]
+
+
+def test_a_grid_is_every_combination():
+    arms = planned(BASE + GRID)
+    assert list(arms) == [
+        "batch_size-10_clip_norm-0.0",
+        "batch_size-10_clip_norm-0.5",
+        "batch_size-10_clip_norm-5",
+        "batch_size-50_clip_norm-0.0",
+        "batch_size-50_clip_norm-0.5",
+        "batch_size-50_clip_norm-5",
+    ]
+    last = arms["batch_size-50_clip_norm-5"].recipe
+    assert last.optimizer.clip_norm == 5
+    assert {p.batch_size for p in last.schedule.phases} == {50}
+    both = planned(BASE + CONTROLS + GRID)
+    assert len(both) == 10
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ("[grid]\nphase.batch_size = [10]", "quote the key"),
+        ('[grid]\n"phase.batch_size" = 10', "give a list of values"),
+        ('[grid]\n"phase.batch_size" = []', "give a list of values"),
+        ('[grid]\n"phase.batch_sise" = [1]', "did you mean 'batch_size'"),
+        ('[grid]\n"optimiser.clip_norm" = [1]', "did you mean 'optimizer'"),
+        ('[grid]\n"model.width" = [1, 1]', "named twice"),
+        ("grid = 3", "not a table"),
+        (
+            '[grid]\n"model.width" = [' + ",".join(map(str, range(1, 200))) + "]\n"
+            '"model.depth" = [' + ",".join(map(str, range(1, 200))) + "]",
+            "at most 10,000",
+        ),
+        ('[[arm]]\nname = "a"\nfull_batch = 1', "true or false"),
+        ('[[arm]]\nname = "a"\nreplica = "x"', "whole number"),
+        ("", "'prediction' is missing|'arm' is missing"),
+        ('[gate]\nmetric = "train_loss"\nbelow = 1.0\n[[arm]]\nname = "a"', "is missing"),
+    ],
+)
+def test_bad_grids(grid, message):
+    text = BASE + grid if not grid.startswith("grid") else grid + "\n" + BASE
+    with pytest.raises(InputError, match=message):
+        planned(text)
+
+
+def test_a_sweep_is_run_and_reported_without_verdicts(tmp_path, capsys):
+    path = tmp_path / "sweep.toml"
+    path.write_text(BASE + CONTROLS + '[grid]\n"phase.learning_rate" = [0.05, 1e30]\n')
+    assert main(["verify", str(path), "--out", str(tmp_path / "out"), "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results["predictions"] == [] and results["gate"] is None
+    assert results["fraction_of_protocol"] is None
+    status = {arm["name"]: {s["status"] for s in arm["seeds"]} for arm in results["arms"]}
+    # A diverged run is recorded, and the sweep goes on.
+    assert status["learning_rate-1e-30"] == {"diverged"}
+    assert all(v == {"finished"} for k, v in status.items() if k != "learning_rate-1e-30")
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "diverged" in report and "nothing is judged" in report
+    curves = {arm["name"]: arm["seeds"][0]["curves"]["train_loss"] for arm in results["arms"]}
+    assert curves["other-order"][0] == curves["base"][0] != curves["other-order"][-1]
+    assert curves["other-order"][-1] != curves["base"][-1]
+    assert main(["verify", str(path), "--dry-run"]) == 0
