@@ -112,6 +112,13 @@ def _train(recipe: Recipe, out: Path, options: argparse.Namespace) -> "Record":
     except Stopped:
         bar.close()
         fail(f"stopped; the checkpoint is saved in {out}, the same command goes on", 143)
+    except OSError as error:
+        bar.close()
+        fail(
+            f"cannot write to {out} ({error.strerror or error}): the last checkpoint is as it was; "
+            "make room, then the same command goes on",
+            1,
+        )
     finally:
         bar.close()
 
@@ -245,7 +252,7 @@ def _print(summary: dict[str, Any]) -> None:
                 "–" if final["distance"] is None else f"{final['distance']:.4g}",
             ]
         )
-    head = ["seed", "status", "updates", "training loss", "training error"]
+    head = ["seed", "status", "updates", "train loss", "train error"]
     head += [f"{summary['evaluation_split']} error", "distance"]
     Output().print(table(head, rows, right=set(range(2, 7))))
     print(f"wrote {summary['directory']}", file=sys.stderr)

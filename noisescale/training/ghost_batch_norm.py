@@ -1,5 +1,6 @@
 """Batch normalisation over ghosts: groups of G examples that share their statistics."""
 
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -77,6 +78,10 @@ class GhostBatchNorm(eqx.Module):
         return Statistics(jnp.zeros_like(self.shift), jnp.ones_like(self.scale))
 
 
+# Weighted sums in full precision: accelerators round the factors of a matrix product.
+_sum = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+
+
 def ghost_moments(
     x: Float[Array, "examples *space features"], counts: Float[Array, " examples"], ghosts: int
 ) -> Moments:
@@ -86,9 +91,9 @@ def ghost_moments(
     places = values.shape[2]
     number = places * jnp.sum(weights, axis=1)
     divisor = jnp.maximum(number, 1.0)[:, None]
-    mean = jnp.einsum("gs,gspf->gf", weights, values) / divisor
+    mean = _sum("gs,gspf->gf", weights, values) / divisor
     squares = (values - mean[:, None, None, :]) ** 2
-    variance = jnp.einsum("gs,gspf->gf", weights, squares) / divisor
+    variance = _sum("gs,gspf->gf", weights, squares) / divisor
     return Moments(mean, variance, number)
 
 
@@ -120,15 +125,19 @@ def fold(running: Statistics, moments: Moments, *, mode: str, decay: float) -> S
     if mode == "composite-printed":
         kept = (1.0 - eta) ** ghosts
         weights = jnp.where(present, eta * (1.0 - eta) ** rank, 0.0)
-        deviation = kept * jnp.sqrt(running.variance) + weights @ jnp.sqrt(moments.variance)
-        return Statistics(kept * running.mean + weights @ moments.mean, deviation**2)
+        deviation = kept * jnp.sqrt(running.variance) + _sum(
+            "g,gf->f", weights, jnp.sqrt(moments.variance)
+        )
+        return Statistics(
+            kept * running.mean + _sum("g,gf->f", weights, moments.mean), deviation**2
+        )
     unbiased = moments.variance * _bessel(moments.number)
     if mode == "composite":
         kept = (1.0 - eta) ** ghosts
         weights = jnp.where(present, eta * (1.0 - eta) ** (ghosts - rank), 0.0)
         return Statistics(
-            kept * running.mean + weights @ moments.mean,
-            kept * running.variance + weights @ unbiased,
+            kept * running.mean + _sum("g,gf->f", weights, moments.mean),
+            kept * running.variance + _sum("g,gf->f", weights, unbiased),
         )
     step = eta / jnp.maximum(ghosts, 1) if mode == "divided" else eta
 
@@ -153,7 +162,7 @@ def average(moments: Moments) -> tuple[Array, Statistics]:
     """
     unbiased = moments.variance * _bessel(moments.number)
     return jnp.sum(moments.number), Statistics(
-        moments.number @ moments.mean, moments.number @ unbiased
+        _sum("g,gf->f", moments.number, moments.mean), _sum("g,gf->f", moments.number, unbiased)
     )
 
 
