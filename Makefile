@@ -1,18 +1,22 @@
 # Commands for those who work on noisescale itself; users need none of them.
 PYTHON ?= .venv/bin/python
 
-.PHONY: test test-pytorch mutants lint figures tables benchmarks
+.PHONY: test test-pytorch mutants kills lint figures tables benchmarks
 
 test:
 	$(PYTHON) -m pytest
 
 # With PyTorch itself: pip install -e '.[test,pytorch]' first.
 test-pytorch:
-	$(PYTHON) -m pytest tests/formats/test_pytorch.py
+	$(PYTHON) -m pytest tests/formats/test_pytorch.py tests/training/test_pytorch.py
 
 # One-line mutations of the formulas; each must turn its named test red.
 mutants:
 	$(PYTHON) tests/mutants/run.py
+
+# SIGKILLs at uniform times and at chosen moments; every run must end as if it had not been killed.
+kills:
+	$(PYTHON) tests/kills/run.py --kills 44
 
 lint:
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy
