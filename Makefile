@@ -28,4 +28,4 @@ tables:
 	$(PYTHON) experiments/increase_batch_size/tables.py
 
 benchmarks:
-	$(PYTHON) benchmarks/start_up.py && $(PYTHON) benchmarks/drivers.py && $(PYTHON) benchmarks/plans.py
+	$(PYTHON) benchmarks/start_up.py && $(PYTHON) benchmarks/drivers.py && $(PYTHON) benchmarks/probes.py && $(PYTHON) benchmarks/plans.py

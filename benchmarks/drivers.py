@@ -12,15 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from noisescale import Phase, Schedule
 from noisescale.recipe import DataConfig, ModelConfig
+from noisescale.training.batches import Arrangement, Feed
 from noisescale.training.data import load_dataset
 from noisescale.training.drivers import Driver
 from noisescale.training.models import build_model
-from noisescale.training.steps import Hyper, Rule, TrainState, update
-from noisescale.training.streams import DataStream, initial_weights_key
+from noisescale.training.optimizers import Hyper, Rule, start_of
+from noisescale.training.steps import Batch, TrainState, update
+from noisescale.training.streams import DataStream, dynamics_key, initial_weights_key
 
 SEEDS, UPDATES, ROUNDS = 8, 2000, 9
-HYPER = Hyper(0.005, 0.9, 0.0)
+HYPER = Hyper(0.005, 0.9)
 
 
 def main() -> None:
@@ -31,49 +34,52 @@ def main() -> None:
     for seed in range(SEEDS):
         model = build_model(ModelConfig(), (64,), 10, initial_weights_key(seed))
         weights, static = eqx.partition(model, eqx.is_inexact_array)
-        states.append(TrainState(weights, jax.tree.map(jnp.zeros_like, weights)))
-    one = partial(update, static, "trace")
+        states.append(TrainState(weights, start_of(weights, Rule().optimizer)))
+    one = partial(update, static, Rule())
+    key = dynamics_key(0, 0)
 
     def several(state, indices, counts):
         def body(k, current):
-            return one(current, x, y, indices[k], counts, HYPER)
+            batch = Batch(indices[k], counts, jnp.zeros_like(indices[k]))
+            return one(current, x, y, batch, key, HYPER)
 
         return jax.lax.fori_loop(0, UPDATES, body, state)
 
     together = jax.jit(jax.vmap(several, in_axes=(0, 0, None)))
     stacked = jax.tree.map(lambda *a: jnp.stack(a), *states)
     print(f"JAX {jax.__version__}, {jax.devices()[0].device_kind}, {UPDATES} updates a round")
-    rates = np.full(UPDATES, HYPER.learning_rate)
+    hyper = Hyper(*(np.full(UPDATES, value) for value in HYPER))
     for batch in (8, 40, 200):
-        indices = [DataStream(s, 0, data.train_size).indices(0, UPDATES * batch) for s in range(8)]
+        phase = Phase(updates=UPDATES, learning_rate=0.005, batch_size=batch)
+        (row,) = Schedule([phase]).plan(data.train_size).rows
+        feeds = [
+            Feed(
+                DataStream(seed, 0, data.train_size),
+                row,
+                "carry",
+                0,
+                Arrangement(batch, ModelConfig(), 0),
+                with_epochs=False,
+            )
+            for seed in range(SEEDS)
+        ]
         drivers = {
             kind: Driver(static, x, y, rule=Rule(), kind=kind) for kind in ("device", "host")
         }
-        batched = np.stack(indices).reshape(SEEDS, UPDATES, 1, batch)
-        counts = np.ones((1, batch), np.float32)
+        batched = np.stack([feed.batches(0, UPDATES).indices for feed in feeds])
+        counts = np.ones((1, 1, batch), np.float32)
         step = drivers["device"].stretch_updates(batch)
 
-        def device(driver=drivers["device"], step=step, batch=batch, listed=indices[0]):
+        def device(driver=drivers["device"], step=step, batch=batch, feed=feeds[0]):
             state = states[0]
             for start in range(0, UPDATES, step):
-                part = listed[start * batch : min(start + step, UPDATES) * batch]
-                state = driver.advance(
-                    state,
-                    part,
-                    batch,
-                    rates[: len(part) // batch],
-                    *HYPER[1:3],
-                )
+                end = min(start + step, UPDATES)
+                part = Hyper(*(a[start:end] for a in hyper))
+                state = driver.advance(state, feed.batches(start, end), part, key, batch)
             return state
 
-        def host(driver=drivers["host"], batch=batch, listed=indices[0]):
-            return driver.advance(
-                states[0],
-                listed,
-                batch,
-                rates,
-                *HYPER[1:3],
-            )
+        def host(driver=drivers["host"], batch=batch, feed=feeds[0]):
+            return driver.advance(states[0], feed.batches(0, UPDATES), hyper, key, batch)
 
         def vmapped(batched=batched, counts=counts):
             return together(stacked, batched, counts)

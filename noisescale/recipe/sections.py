@@ -99,6 +99,13 @@ class OptimizerConfig:
                 if getattr(self, name) != default:
                     raise InputError(f"optimizer.{name} belongs to SGD, not to {self.name!r}")
 
+    def noise_variance(self, batch_size: int) -> float:
+        """B/B_S − 1, of the factor on every example's loss; 0 without noise.
+
+        Source: Hoffer, Hubara & Soudry 2017, section 4.1.
+        """
+        return batch_size / self.noise_batch_size - 1.0 if self.noise_batch_size else 0.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:

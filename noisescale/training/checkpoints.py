@@ -10,8 +10,8 @@ import numpy as np
 
 from noisescale.errors import InputError
 from noisescale.record import Arrays, RunFolder, sha256_of
+from noisescale.training.measurements import Progress
 from noisescale.training.pytree import PyTree
-from noisescale.training.run import Progress
 
 COUNTERS = ("update", "examples", "phase", "phase_update", "phase_examples", "stops", "diverged")
 

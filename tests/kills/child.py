@@ -119,11 +119,12 @@ class WatchedOs:
 def watch(diary: Diary) -> None:
     """Wrap what marks the phases of a run, and everything that writes its files."""
     from noisescale import record
+    from noisescale.training.measurements import Measurements
     from noisescale.training.probes import Probes
     from noisescale.training.run import Trainer
 
-    diary.wrap(Trainer, "_evaluated", "evaluate")
-    diary.wrap(Trainer, "_probed", "probe")
+    diary.wrap(Measurements, "_evaluated", "evaluate")
+    diary.wrap(Measurements, "_probed", "probe")
     diary.wrap(record.RunFolder, "save", "save")
     diary.wrap(record.RunFolder, "finish", "finish")
     advance, measure = Trainer._advance, Probes.loss_and_error
