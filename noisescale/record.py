@@ -11,7 +11,8 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -203,7 +204,7 @@ class RunFolder:
             what = difference(head.get("identity"), self.identity)
             raise InputError(
                 f"{str(self.folder)!r} holds a run of another recipe ({what}): choose another "
-                "folder"
+                "folder, or begin anew there (resume=False, --fresh)"
             )
         return True
 
@@ -231,6 +232,34 @@ class RunFolder:
         if len(text) != length or hashlib.sha256(text).hexdigest() != sha256:
             raise InputError(f"{str(path)!r} is damaged: its first {length:,} bytes have changed")
         return tuple(json.loads(line) for line in text.decode().splitlines())
+
+
+@contextmanager
+def sole_user(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a folder; the lock goes with the process.
+
+    Raises:
+        InputError: another process has it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this platform
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another process is training in {str(folder)!r}: wait for it, or choose another "
+                "folder"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(handle)
 
 
 def difference(former: Any, now: Any, path: str = "") -> str:
@@ -318,11 +347,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def finite(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from noisescale.analysis.plan import Plan
 from noisescale.errors import InputError, shown
 from noisescale.recipe import Recipe, plan_of, read_document, recipe_from
-from noisescale.record import Record, RunFolder, sha256_of, write_text
+from noisescale.record import Record, RunFolder, sha256_of, sole_user, write_text
 from noisescale.training.checkpoints import Keeper, arrays_of
 from noisescale.training.data import load_dataset
 from noisescale.training.provenance import identity_of, provenance
@@ -79,16 +79,19 @@ def train(
     folders = [
         RunFolder(root / f"seed-{seed:04d}", identity_of(resolved, seed, dataset)) for seed in seeds
     ]
-    found = [folder.finished() if resume else None for folder in folders]
+    if resume:
+        for folder in folders:
+            folder.finished()  # all of them are looked at before any work
     _claim(root)
-    beside = provenance()
-    records = []
-    for seed, folder, record in zip(seeds, folders, found, strict=True):
-        if record is None:
-            keeper = Keeper(folder, resolved.run.checkpoint_seconds, stop, beside)
-            teller = _Teller(report, seed, plan, len(seeds))
-            record = _train_seed(trainer, plan, seed, folder, keeper, teller, resume)
-        records.append(record)
+    records, beside = [], provenance()
+    with sole_user(root):
+        for seed, folder in zip(seeds, folders, strict=True):
+            record = folder.finished() if resume else None
+            if record is None:
+                keeper = Keeper(folder, resolved.run.checkpoint_seconds, stop, beside)
+                teller = _Teller(report, seed, plan, len(seeds))
+                record = _train_seed(trainer, plan, seed, folder, keeper, teller, resume)
+            records.append(record)
     rows = tuple(
         {"seed": seed, **row}
         for seed, record in zip(seeds, records, strict=True)

@@ -18,13 +18,20 @@ from noisescale.training import (
     landscape,
     optimizers,
     probes,
-    self_test,
     steps,
     streams,
 )
+from noisescale.training.data.augmentation import CropFlip
 from noisescale.training.ghost_batch_norm import GhostBatchNorm
 from noisescale.training.models import MultilayerPerceptron
-from noisescale.training.self_test import check_names, run_checks
+from noisescale.training.self_test import (
+    check_names,
+    checks,
+    gradients,
+    problems,
+    run_checks,
+    twins,
+)
 
 # (where a kernel lives, its name, the check that must notice it)
 KERNELS = [
@@ -55,6 +62,8 @@ KERNELS = [
     (steps, "loss_factors", "loss-factors"),
     (steps, "noisy_labels", "noisy-labels"),
     (MultilayerPerceptron, "__call__", "dropout"),
+    (CropFlip, "__call__", "augmentation"),
+    (jax.lax, "dynamic_slice", "augmentation"),
     (probes.Probes, "squares", "distance"),
     (probes.Probes, "way", "distance"),
     (probes.Probes, "sketch", "sketch"),
@@ -168,6 +177,19 @@ def lower_rate(driver, state, batches, hypers, key, size):
     return ADVANCE(driver, state, batches, hypers, key, size)
 
 
+def cut_one_lower(image, corner, shape):
+    top, *others = corner
+    return DYNAMIC_SLICE(image, (top + 1, *others), shape)
+
+
+def of_others(augment, keys, images):
+    return CROP_FLIP(augment, keys[::-1], images)
+
+
+def framed_in_grey(augment, keys, images):
+    return CROP_FLIP(augment._replace(fill=augment.fill + 0.001), keys, images)
+
+
 def noisier(keys, labels, probability, classes):
     return NOISY_LABELS(keys, labels, 1.1 * probability, classes)
 
@@ -178,6 +200,7 @@ VMAP = jax.vmap
 SCAN, FORI_LOOP, CONVOLUTION = jax.lax.scan, jax.lax.fori_loop, jax.lax.conv_general_dilated
 EXAMPLE_KEYS, NOISY_LABELS = streams.example_keys, steps.noisy_labels
 NORM, WAY, ADVANCE = GhostBatchNorm.__call__, probes.Probes.way, drivers.Driver.advance
+DYNAMIC_SLICE, CROP_FLIP = jax.lax.dynamic_slice, CropFlip.__call__
 PERCEPTRON, EIGENVALUE = MultilayerPerceptron.__call__, landscape.largest_hessian_eigenvalue
 
 # (where, kernel, what is put in its place, the check that must notice it)
@@ -203,6 +226,9 @@ MUTANTS = [
     (steps, "loss_factors", scaled(steps.loss_factors, 1.05), "loss-factors"),
     (steps, "noisy_labels", noisier, "noisy-labels"),
     (MultilayerPerceptron, "__call__", dropped_too_often, "dropout"),
+    (jax.lax, "dynamic_slice", cut_one_lower, "augmentation"),
+    (CropFlip, "__call__", of_others, "augmentation"),
+    (CropFlip, "__call__", framed_in_grey, "augmentation"),
     (probes, "_squares", scaled(probes._squares, 1.001), "distance"),
     (probes.Probes, "way", half_way, "distance"),
     (probes, "_sketch", scaled(probes._sketch, -1.0), "sketch"),
@@ -234,18 +260,18 @@ def test_a_wrong_row_in_thousands_is_seen(monkeypatch, precision):
         return rows_of
 
     monkeypatch.setattr(jax, "vmap", miscompiled)
-    monkeypatch.setattr(self_test, "_WIDTHS", (3,))
-    monkeypatch.setattr(self_test, "_SIZES", (2**15,))
-    kernel = self_test._KERNELS[f"gradient-norms-{np.dtype(precision).name}"]
-    deviation, error = self_test._largest(kernel)
+    monkeypatch.setattr(gradients, "_WIDTHS", (3,))
+    monkeypatch.setattr(gradients, "_SIZES", (2**15,))
+    kernel = checks._KERNELS[f"gradient-norms-{np.dtype(precision).name}"]
+    deviation, error = checks._largest(kernel)
     assert error is None and kernel.tolerance < deviation < 0.1
 
 
 def test_names_and_report():
     heard = []
-    checks = run_checks(heard.append, ["clipping", "data-order"])
-    assert heard == [c.name for c in checks] == ["clipping", "data-order"]
-    assert all(c.passed and c.error is None and c.seconds > 0 for c in checks)
+    found = run_checks(heard.append, ["clipping", "data-order"])
+    assert heard == [c.name for c in found] == ["clipping", "data-order"]
+    assert all(c.passed and c.error is None and c.seconds > 0 for c in found)
     assert run_checks(names=[]) == []
     with pytest.raises(InputError, match="did you mean 'clipping'"):
         run_checks(names=["cliping"])
@@ -259,11 +285,11 @@ def test_default_precision_is_told_where_matrices_are_multiplied():
         seen.append(jax.config.jax_default_matmul_precision)
         yield 1e-7
 
-    kernel = self_test._Kernel("", 1e-6, True, deviations)
-    assert self_test._checked("", kernel, True).default_precision_deviation == 1e-7
+    kernel = checks._Kernel("", 1e-6, True, deviations)
+    assert checks._checked("", kernel, True).default_precision_deviation == 1e-7
     assert seen == ["highest", None]
     kernel = kernel._replace(multiplies=False)
-    assert self_test._checked("", kernel, True).default_precision_deviation is None
+    assert checks._checked("", kernel, True).default_precision_deviation is None
     first, second = run_checks(names=["convolution", "clipping"], default_precision=True)
     assert first.default_precision_deviation == first.deviation
     assert second.default_precision_deviation is None
@@ -271,33 +297,43 @@ def test_default_precision_is_told_where_matrices_are_multiplied():
 
 @pytest.mark.parametrize("values", [[], [float("nan"), 0.0], [0.0, float("nan")], [float("inf")]])
 def test_no_number_passes_as_none(values):
-    kernel = self_test._Kernel("", 1e-6, False, partial(iter, values))
-    assert not self_test._checked("", kernel, False).passed
+    kernel = checks._Kernel("", 1e-6, False, partial(iter, values))
+    assert not checks._checked("", kernel, False).passed
 
 
 def test_wrong_shapes_are_errors():
-    kernel = self_test._Kernel(
-        "", 1e-6, False, lambda: iter([self_test._off(np.ones((3, 1)), np.ones(3))])
+    kernel = checks._Kernel(
+        "", 1e-6, False, lambda: iter([checks.off(np.ones((3, 1)), np.ones(3))])
     )
-    assert "(3, 1) instead of (3,)" in self_test._checked("", kernel, False).error
+    assert "(3, 1) instead of (3,)" in checks._checked("", kernel, False).error
 
 
 @pytest.mark.parametrize("name", ["accumulated-update", "drivers", "gradient-moments"])
 def test_no_example_is_at_a_kink(monkeypatch, name):
     """Else a float32 rounding would decide on which side of a ReLU it falls."""
-    nearest, twin = [], self_test._twin_perceptron
+    nearest, twin = [], twins.perceptron
 
     def watched(leaves, x, labels, counts, ghosts=1):
         found = twin(leaves, x, labels, counts, ghosts)
         nearest.append(np.min(found.nearest[np.asarray(counts) > 0]))
         return found
 
-    monkeypatch.setattr(self_test, "_twin_perceptron", watched)
+    monkeypatch.setattr(twins, "perceptron", watched)
     assert run_checks(names=[name])[0].passed
-    assert min(nearest) > self_test._KINK
+    assert min(nearest) > problems.KINK
 
 
 def test_the_precision_of_the_session_is_left_alone():
     run_checks(names=["clipping"])
     assert jnp.ones(1).dtype == jnp.float32
     assert jax.config.jax_default_matmul_precision is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("enable_x64", True), ("threefry_partitionable", False)]
+)
+def test_other_bits_name_the_setting_that_changes_them(setting, value):
+    with getattr(jax, setting)(value):
+        (found,) = run_checks(names=["random-bits"])
+    assert not found.passed and found.error is None
+    assert f"JAX_{setting.upper()}={value:d}" in found.what

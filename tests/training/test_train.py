@@ -10,7 +10,7 @@ import pytest
 
 import noisescale
 from noisescale import InputError
-from noisescale.record import CHECKPOINT, RECIPE, ROWS, read_arrays, sha256_of
+from noisescale.record import CHECKPOINT, RECIPE, ROWS, read_arrays, sha256_of, sole_user
 from noisescale.training.checkpoints import Stopped
 from noisescale.training.train import train
 
@@ -310,6 +310,14 @@ def test_programs_are_compiled_once_per_shape_of_a_batch(tmp_path):
             for number in range(2):
                 progress = trainer.run_phase(progress, plan, number)
         assert trainer.compiled == programs
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path):
+    with sole_user(tmp_path):
+        with pytest.raises(InputError, match="another process is training"):
+            train(recipe(), tmp_path)
+        assert list(tmp_path.iterdir()) == []
+    train(recipe(), tmp_path)
 
 
 ODD = """
