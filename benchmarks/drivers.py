@@ -68,18 +68,18 @@ def main() -> None:
         }
         batched = np.stack([feed.batches(0, UPDATES).indices for feed in feeds])
         counts = np.ones((1, 1, batch), np.float32)
-        step = drivers["device"].stretch_updates(batch)
+        step = drivers["device"].stretch_updates((1, 1, batch))
 
         def device(driver=drivers["device"], step=step, batch=batch, feed=feeds[0]):
             state = states[0]
             for start in range(0, UPDATES, step):
                 end = min(start + step, UPDATES)
                 part = Hyper(*(a[start:end] for a in hyper))
-                state = driver.advance(state, feed.batches(start, end), part, key, batch)
+                state = driver.advance(state, feed.batches(start, end), part, key)
             return state
 
         def host(driver=drivers["host"], batch=batch, feed=feeds[0]):
-            return driver.advance(states[0], feed.batches(0, UPDATES), hyper, key, batch)
+            return driver.advance(states[0], feed.batches(0, UPDATES), hyper, key)
 
         def vmapped(batched=batched, counts=counts):
             return together(stacked, batched, counts)

@@ -22,12 +22,14 @@ class Batches(NamedTuple):
         epochs: how often the example was seen before; without the first axis, all 0, if nobody
             asks.
         begins_epoch: whether an epoch begins with the update.
+        ghosts: how many the update has.
     """
 
     indices: NDArray[np.int32]
     counts: NDArray[np.float32]
     epochs: NDArray[np.int32]
     begins_epoch: NDArray[np.bool_]
+    ghosts: NDArray[np.float32]
 
 
 class Arrangement:
@@ -71,6 +73,10 @@ class Arrangement:
             sizes = ghost_sizes(number, self._ghost, self._policy, self.batch_size)
             self._places[number] = self._places_of(sizes)
         return self._places[number]
+
+    def ghosts(self, number: int) -> int:
+        """How many ghosts n ≤ B examples make."""
+        return len(ghost_sizes(number, self._ghost, self._policy, self.batch_size))
 
     def equal_parts(self, wanted: int) -> tuple[int, int, int] | None:
         """(parts, ghosts, slots), all filled, for the batch's first examples; None if one ghost.
@@ -205,6 +211,7 @@ class Feed:
             counts.reshape(-1, *shape) if self._by_epoch else counts.reshape(shape),
             epochs.reshape(-1, *shape) if self._with_epochs else epochs.reshape(shape),
             begins // self._size != before // self._size,
+            np.array([self._arrangement.ghosts(int(n)) for n in sizes], np.float32),
         )
 
     def filled(self, update: int, shape: tuple[int, int, int]) -> Batches | None:
@@ -220,4 +227,5 @@ class Feed:
             np.ones(shape, np.float32),
             seen.astype(np.int32).reshape(shape),
             np.zeros(1, np.bool_),
+            np.full(1, number // shape[2], np.float32),
         )

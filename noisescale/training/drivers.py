@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from noisescale.training.batches import Batches
 from noisescale.training.optimizers import Hyper, Rule
 from noisescale.training.pytree import PyTree
-from noisescale.training.steps import Batch, TrainState, update
+from noisescale.training.steps import (
+    Batch,
+    TrainState,
+    accumulate,
+    finish,
+    nothing,
+    update,
+)
 
 # Examples in one compiled call: bounds the time between looks at the clock, not the result.
 STRETCH_EXAMPLES = 1 << 18
@@ -23,6 +30,9 @@ STRETCH_EXAMPLES = 1 << 18
 
 class Driver:
     """Advances a state over consecutive batches of one phase.
+
+    What is compiled depends on the shape of a micro-batch, not on how many of them an update has:
+    batch sizes that are accumulated from equal micro-batches share their programs.
 
     Args:
         static: the model without its arrays.
@@ -45,24 +55,33 @@ class Driver:
             batches: Batch,
             key: jax.Array,
             hypers: Hyper,
+            ghosts: jax.Array,
             number: jax.Array,
+            parts: jax.Array | None,
         ) -> TrainState:
             def body(k: jax.Array, current: TrainState) -> TrainState:
-                batch = _at(batches, k)
                 hyper = Hyper(*(a[k] for a in hypers))
-                return one(current, inputs, labels, batch, key, hyper)
+                if parts is None:
+                    where: tuple[Any, ...] = (_at(batches, k), key, hyper, 0, 1)
+                else:
+                    where = (batches, key, hyper, k * parts, parts)
+                return one(current, inputs, labels, *where, ghosts[k])
 
             return jax.lax.fori_loop(0, number, body, state)
 
-        self._one: Any = jax.jit(one)
         self._stretch: Any = jax.jit(stretch)
+        self._one: Any = jax.jit(partial(one, first=0, parts=1))
+        self._accumulate: Any = jax.jit(partial(accumulate, static, rule))
+        self._nothing: Any = jax.jit(nothing)
+        self._finish: Any = jax.jit(partial(finish, rule))
 
-    def stretch_updates(self, batch_size: int) -> int:
-        """Updates in one compiled call at this batch size."""
-        return max(1, STRETCH_EXAMPLES // batch_size)
+    def stretch_updates(self, shape: tuple[int, int, int]) -> int:
+        """Updates in one compiled call, of batches of (parts, ghosts, slots)."""
+        parts, ghosts, slots = shape
+        return max(1, STRETCH_EXAMPLES // (ghosts * slots) // parts)
 
     def advance(
-        self, state: TrainState, batches: Batches, hypers: Hyper, key: jax.Array, batch_size: int
+        self, state: TrainState, batches: Batches, hypers: Hyper, key: jax.Array
     ) -> TrainState:
         """The state after one update per batch.
 
@@ -72,23 +91,51 @@ class Driver:
             hypers: each an array with a value per update.
             key: of the run's dynamics, see streams.dynamics_key.
         """
-        number = len(batches.indices)
+        number, parts, ghosts, slots = batches.indices.shape
         columns = [np.asarray(a, np.float32) for a in hypers]
         arrays: tuple[Any, ...] = batches[:3]
         if self._host:
             for k in range(number):
-                batch = _at(arrays, k)
-                hyper = Hyper(*(a[k] for a in columns))
-                state = self._one(state, *self._data, batch, key, hyper)
+                batch, hyper = _at(arrays, k), Hyper(*(a[k] for a in columns))
+                state = self._from_host(state, batch, key, hyper, batches.ghosts[k])
             return state
-        most = self.stretch_updates(batch_size)
-        padded = Batch(*(a if a.ndim == 3 else _pad(a, most) for a in arrays))
-        hyper = Hyper(*(_pad(a, most) for a in columns))
-        return self._stretch(state, *self._data, padded, key, hyper, np.int32(number))
+        room = max(1, STRETCH_EXAMPLES // (ghosts * slots))
+        if parts == 1:
+            listed = Batch(*(a if a.ndim == 3 else _pad(a, room) for a in arrays))
+        else:
+            # A batch of more parts than there is room for makes room, by doubling.
+            room = max(room, 1 << (parts - 1).bit_length())
+            rows = (np.broadcast_to(a, batches.indices.shape) for a in arrays)
+            listed = Batch(*(_pad(a.reshape(-1, ghosts, slots), room) for a in rows))
+        return self._stretch(
+            state,
+            *self._data,
+            listed,
+            key,
+            Hyper(*(_pad(a, room) for a in columns)),
+            _pad(batches.ghosts, room),
+            np.int32(number),
+            None if parts == 1 else np.int32(parts),
+        )
 
     def compiled(self) -> int:
-        """How many programs were compiled so far: one per distinct shape of a batch."""
-        return int((self._one if self._host else self._stretch)._cache_size())
+        """How many programs for gradients were compiled: one per shape of a micro-batch."""
+        used = (self._one, self._accumulate) if self._host else (self._stretch,)
+        return sum(int(program._cache_size()) for program in used)
+
+    def _from_host(
+        self, state: TrainState, batch: Batch, key: jax.Array, hyper: Hyper, ghosts: Any
+    ) -> TrainState:
+        """One update, a call per micro-batch."""
+        if len(batch.indices) == 1:
+            return self._one(state, *self._data, batch, key, hyper, ghosts=ghosts)
+        total = self._nothing(state)
+        for number in range(len(batch.indices)):
+            part = Batch(*(a[number] for a in batch))
+            total = self._accumulate(
+                state, total, *self._data, part, key, hyper.noise_variance, ghosts
+            )
+        return self._finish(state, total, hyper)
 
 
 def _at(batches: Sequence[Any], k: Any) -> Batch:

@@ -97,7 +97,15 @@ def ghost_moments(
     return Moments(mean, variance, number)
 
 
-def fold(running: Statistics, moments: Moments, *, mode: str, decay: float) -> Statistics:
+def fold(
+    running: Statistics,
+    moments: Moments,
+    *,
+    mode: str,
+    decay: float,
+    total: Array | float | None = None,
+    done: Array | int = 0,
+) -> Statistics:
     """The running statistics r after the K ghosts of one update, with η = 1 − decay.
 
     "sequential": r ← (1−η) r + η μ_l for l = 1 … K in order, as if every ghost were a batch.
@@ -111,6 +119,8 @@ def fold(running: Statistics, moments: Moments, *, mode: str, decay: float) -> S
         running: r, mean and variance.
         moments: of the ghosts in order; those with n = 0 are passed over.
         decay: 1 − η; Keras calls it momentum, PyTorch's momentum is η.
+        total, done: K, and how many of them were folded before, where the ghosts of an update come
+            in parts; by default they are all here.
 
     The variance that enters is unbiased, n σ²/(n−1) (as in PyTorch), except in
     "composite-printed"; that of a single value is 0.
@@ -120,11 +130,12 @@ def fold(running: Statistics, moments: Moments, *, mode: str, decay: float) -> S
     """
     present = moments.number > 0
     ghosts = jnp.sum(present)
+    total = ghosts if total is None else total
     rank = jnp.cumsum(present)
     eta = 1.0 - decay
     if mode == "composite-printed":
-        kept = (1.0 - eta) ** ghosts
-        weights = jnp.where(present, eta * (1.0 - eta) ** rank, 0.0)
+        kept = jnp.where(done == 0, (1.0 - eta) ** total, 1.0)
+        weights = jnp.where(present, eta * (1.0 - eta) ** (done + rank), 0.0)
         deviation = kept * jnp.sqrt(running.variance) + _sum(
             "g,gf->f", weights, jnp.sqrt(moments.variance)
         )
@@ -139,7 +150,7 @@ def fold(running: Statistics, moments: Moments, *, mode: str, decay: float) -> S
             kept * running.mean + _sum("g,gf->f", weights, moments.mean),
             kept * running.variance + _sum("g,gf->f", weights, unbiased),
         )
-    step = eta / jnp.maximum(ghosts, 1) if mode == "divided" else eta
+    step = eta / jnp.maximum(total, 1) if mode == "divided" else eta
 
     def one(r: Statistics, ghost: tuple[Array, Array, Array]) -> tuple[Statistics, None]:
         mean, variance, here = ghost

@@ -16,7 +16,7 @@ from noisescale.training.models import Pass
 from noisescale.training.optimizers import Hyper, Rule
 from noisescale.training.parameters import Parameter
 from noisescale.training.pytree import PyTree
-from noisescale.training.steps import Batch, TrainState, cross_entropy, parts_of
+from noisescale.training.steps import Batch, TrainState, cross_entropy, part_of
 
 # Examples per forward pass of an evaluation; a last part is padded to it.
 EVALUATION_CHUNK = 8192
@@ -106,16 +106,15 @@ class Probes:
             key: jax.Array,
             hyper: Hyper,
         ) -> tuple[jax.Array, jax.Array]:
-            part = parts_of(static, rule, weights, inputs, labels, batch, key, hyper)
-
-            def one(total: PyTree, number: jax.Array) -> tuple[PyTree, jax.Array]:
-                gradient, _ = part(number)
-                size = jnp.sum(batch.counts[number])
+            def one(total: PyTree, part: Batch) -> tuple[PyTree, jax.Array]:
+                variance = hyper.noise_variance
+                gradient, _ = part_of(static, rule, weights, inputs, labels, part, key, variance)
+                size = jnp.sum(part.counts)
                 small = _square(jax.tree.map(lambda g: g / size, gradient))
                 return jax.tree.map(jnp.add, total, gradient), small
 
             zero = jax.tree.map(jnp.zeros_like, weights)
-            total, small = jax.lax.scan(one, zero, jnp.arange(batch.indices.shape[0]))
+            total, small = jax.lax.scan(one, zero, batch)
             size = jnp.sum(batch.counts)
             return small, _square(jax.tree.map(lambda g: g / size, total))
 

@@ -169,7 +169,7 @@ class Trainer:
         """The run after `goal` updates, in stretches of about a second."""
         while progress.update < goal:
             most = min(
-                self._driver.stretch_updates(row.batch_size),
+                self._driver.stretch_updates(self._arrangement(row.batch_size).shape),
                 self._stretch.get(row.batch_size, FIRST_STRETCH),
             )
             progress = self._advance(progress, min(goal - progress.update, most), row, feed, watch)
@@ -184,7 +184,7 @@ class Trainer:
         batches = feed.batches(done, done + number)
         hyper = self._hyper(progress.update, done, number, row, batches.begins_epoch)
         key = dynamics_key(progress.seed, progress.replica)
-        state = self._driver.advance(progress.state, batches, hyper, key, row.batch_size)
+        state = self._driver.advance(progress.state, batches, hyper, key)
         jax.block_until_ready(state)
         seconds = time.perf_counter() - began
         watch.clock.train += seconds

@@ -1,6 +1,5 @@
 """One update: gradients of micro-batches accumulated, then applied. Pure functions."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -116,36 +115,99 @@ def micro_step(
     return jax.grad(total_loss, has_aux=True)(weights)
 
 
-def parts_of(
+def part_of(
     static: PyTree,
     rule: Rule,
     weights: PyTree,
     inputs: Float[Array, "examples *shape"],
     labels: Int[Array, " examples"],
-    batch: Batch,
+    part: Batch,
     key: Array,
-    hyper: Hyper,
-) -> Callable[[Array | int], tuple[PyTree, tuple[Moments, ...]]]:
-    """A function of the number of a micro-batch: its summed gradient and its ghosts' statistics."""
+    noise_variance: Array | float,
+) -> tuple[PyTree, tuple[Moments, ...]]:
+    """(summed gradient, statistics of the ghosts) of one micro-batch of indices into the data.
+
+    Args:
+        part: its axes are (ghost, slot).
+        key: of the run's dynamics; every example's own follows from it.
+    """
     draws = rule.draws or eqx.combine(weights, static).draws
-    ghosts = batch.indices.shape[1]
+    ghosts = part.indices.shape[0]
+    rows, counts, epochs = (a.reshape(-1) for a in part)
+    keys = example_keys(key, epochs, rows) if draws else None
+    return micro_step(
+        static, rule, weights, inputs[rows], labels[rows], counts, ghosts, keys, noise_variance
+    )
 
-    def part(number: Array | int) -> tuple[PyTree, tuple[Moments, ...]]:
-        rows, counts, epochs = (a[number].reshape(-1) for a in batch)
-        keys = example_keys(key, epochs, rows) if draws else None
-        return micro_step(
-            static,
-            rule,
-            weights,
-            inputs[rows],
-            labels[rows],
-            counts,
-            ghosts,
-            keys,
-            hyper.noise_variance,
+
+class Accumulated(NamedTuple):
+    """What the micro-batches of an update have added up to.
+
+    Args:
+        gradient: Σ_i c_i ∇ℓ_i.
+        examples: Σ c.
+        ghosts: how many.
+        statistics: the running ones, folded so far.
+    """
+
+    gradient: PyTree
+    examples: Array
+    ghosts: Array
+    statistics: tuple[Statistics, ...]
+
+
+def nothing(state: TrainState) -> Accumulated:
+    """Before the first micro-batch of an update."""
+    zero = jax.tree.map(jnp.zeros_like, state.weights)
+    examples = jnp.zeros((), jax.tree.leaves(zero)[0].dtype)
+    return Accumulated(zero, examples, jnp.zeros((), jnp.int32), state.statistics)
+
+
+def accumulate(
+    static: PyTree,
+    rule: Rule,
+    state: TrainState,
+    so_far: Accumulated,
+    inputs: Float[Array, "examples *shape"],
+    labels: Int[Array, " examples"],
+    part: Batch,
+    key: Array,
+    noise_variance: Array | float,
+    ghosts: Array | float,
+) -> Accumulated:
+    """One more micro-batch of an update, at the weights before it.
+
+    Args:
+        ghosts: how many the whole update has.
+    """
+    gradient, moments = part_of(
+        static, rule, state.weights, inputs, labels, part, key, noise_variance
+    )
+    statistics = tuple(
+        fold(
+            running,
+            new,
+            mode=rule.running_statistics,
+            decay=rule.batch_norm_decay,
+            total=ghosts,
+            done=so_far.ghosts,
         )
+        for running, new in zip(so_far.statistics, moments, strict=True)
+    )
+    here = jnp.sum(jnp.any(part.counts > 0, axis=1), dtype=jnp.int32)
+    return Accumulated(
+        jax.tree.map(jnp.add, so_far.gradient, gradient),
+        so_far.examples + jnp.sum(part.counts),
+        so_far.ghosts + here,
+        statistics,
+    )
 
-    return part
+
+def finish(rule: Rule, state: TrainState, total: Accumulated, hyper: Hyper) -> TrainState:
+    """The state after an update whose micro-batches are accumulated."""
+    gradient = jax.tree.map(lambda g: g / total.examples, total.gradient)
+    weights, optimizer = apply_update(state.weights, state.optimizer, gradient, hyper, rule)
+    return TrainState(weights, optimizer, total.statistics)
 
 
 def update(
@@ -157,29 +219,32 @@ def update(
     batch: Batch,
     key: Array,
     hyper: Hyper,
+    first: Array | int = 0,
+    parts: Array | int | None = None,
+    ghosts: Array | float | None = None,
 ) -> TrainState:
-    """One update from a batch given as micro-batches of indices into the data.
+    """One update from a batch given as micro-batches.
 
     Args:
-        key: of the run's dynamics; every example's own follows from it.
+        batch: its micro-batches, and maybe those of other updates.
+        key: of the run's dynamics.
+        first, parts: where its micro-batches begin in `batch` and how many they are, by default
+            all; a traced number compiles nothing anew.
+        ghosts: how many ghosts it has; by default they are counted.
     """
-    part = parts_of(static, rule, state.weights, inputs, labels, batch, key, hyper)
-    parts = batch.indices.shape[0]
-    if parts == 1:
-        total, moments = part(0)
+    if ghosts is None:
+        ghosts = jnp.sum(jnp.any(batch.counts > 0, axis=-1))
+    if parts is None:
+        parts = batch.indices.shape[0]
+
+    def add(number: Array | int, so_far: Accumulated) -> Accumulated:
+        part = Batch(*(a[first + number] for a in batch))
+        variance = hyper.noise_variance
+        return accumulate(static, rule, state, so_far, inputs, labels, part, key, variance, ghosts)
+
+    # A single micro-batch needs no loop, in which some programs run slower.
+    if isinstance(parts, int) and parts == 1:
+        total = add(0, nothing(state))
     else:
-        zero = jax.tree.map(jnp.zeros_like, state.weights)
-
-        def accumulate(total: PyTree, number: Array) -> tuple[PyTree, tuple[Moments, ...]]:
-            gradient, moments = part(number)
-            return jax.tree.map(jnp.add, total, gradient), moments
-
-        total, moments = jax.lax.scan(accumulate, zero, jnp.arange(parts))
-        moments = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), moments)
-    gradient = jax.tree.map(lambda g: g / jnp.sum(batch.counts), total)
-    weights, optimizer = apply_update(state.weights, state.optimizer, gradient, hyper, rule)
-    statistics = tuple(
-        fold(running, new, mode=rule.running_statistics, decay=rule.batch_norm_decay)
-        for running, new in zip(state.statistics, moments, strict=True)
-    )
-    return TrainState(weights, optimizer, statistics)
+        total = jax.lax.fori_loop(0, parts, add, nothing(state))
+    return finish(rule, state, total, hyper)

@@ -132,6 +132,9 @@ def test_a_sketch_is_unbiased(number, size):
     x /= np.linalg.norm(x, axis=1)[:, None]
     ratios = np.sum(np.sum(x[:, order] * signs, axis=2) ** 2, axis=1)
     spread = np.sqrt(2 / size)
+    # The signs of one vector without signs of its own.
+    alike = np.sum(np.sum(signs, axis=1) ** 2) / number
+    assert alike == pytest.approx(1, abs=5 * spread)
     # k = 5 standard errors of a mean over 400 vectors.
     assert ratios.mean() == pytest.approx(1, abs=5 * spread / 20)
     assert ratios.std() < 1.3 * spread

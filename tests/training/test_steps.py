@@ -65,7 +65,7 @@ def run(problem, batch, updates, *, form="trace", kind="device", micro=0, chunk=
         end = min(start + chunk, updates)
         part = None if clips is None else np.asarray(clips)[start:end]
         hyper = hyper_of(end - start, clips=part)
-        state = driver.advance(state, feed.batches(start, end), hyper, dynamics_key(0, 0), batch)
+        state = driver.advance(state, feed.batches(start, end), hyper, dynamics_key(0, 0))
     return state, driver
 
 
@@ -122,7 +122,7 @@ def test_trace_and_velocity_part_when_the_rate_changes(problem):
     for a, b in zip(leaves(trace), leaves(velocity), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     batch = feed_of(8, 11).batches(10, 11)
-    lower = (batch, hyper_of(1, HYPER["rate"] / 5), dynamics_key(0, 0), 8)
+    lower = (batch, hyper_of(1, HYPER["rate"] / 5), dynamics_key(0, 0))
     after = [d.advance(s, *lower) for d, s in ((driver, trace), (other, velocity))]
     for v, a, b in zip(
         jax.tree.leaves(trace.optimizer), leaves(after[0]), leaves(after[1]), strict=True
@@ -141,8 +141,34 @@ def test_programs_are_compiled_once_per_batch_size(problem, kind, micro):
             for updates in (1, 3):
                 batches = feed_of(batch, updates, micro).batches(0, updates)
                 hyper = hyper_of(updates, rate)
-                state = driver.advance(state, batches, hyper, dynamics_key(0, 0), batch)
+                state = driver.advance(state, batches, hyper, dynamics_key(0, 0))
     assert driver.compiled() == 2
+
+
+@pytest.mark.parametrize("kind", ["device", "host"])
+def test_batches_of_any_size_share_the_program_of_their_micro_batch(problem, kind):
+    """Nine batch sizes, one of them of more parts than a stretch has room for."""
+    x, y, weights, static = problem
+    driver = Driver(static, jnp.asarray(x), jnp.asarray(y), rule=Rule(), kind=kind)
+    for batch in (5, 8, 9, 12, 16, 17, 30, 40, 48):
+        feed = feed_of(batch, 3, micro=4)
+        state = TrainState(weights, start_of(weights, OptimizerConfig()))
+        batches = feed.batches(0, 3)
+        state = driver.advance(state, batches, hyper_of(3), dynamics_key(0, 0))
+        whole, _ = run(problem, batch, 3, kind=kind)
+        for a, b in zip(leaves(state), leaves(whole), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+    assert driver.compiled() == 1
+
+
+def test_a_batch_of_more_parts_than_there_is_room_for(problem, monkeypatch):
+    monkeypatch.setattr("noisescale.training.drivers.STRETCH_EXAMPLES", 20)
+    parts, driver = run(problem, 30, 3, micro=4, chunk=1)
+    assert driver.stretch_updates((8, 1, 4)) == 1
+    monkeypatch.undo()
+    whole, _ = run(problem, 30, 3)
+    for a, b in zip(leaves(parts), leaves(whole), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [1, 7, 2**14 - 1, 2**15 + 1])

@@ -86,7 +86,11 @@ def _gradient_moments() -> Iterator[float]:
     shape = (5, 1, 7)
     indices = rng.permutation(101)[:35].reshape(shape).astype(np.int32)
     batches = Batches(
-        indices, np.ones(shape, np.float32), np.zeros(shape, np.int32), np.zeros(1, np.bool_)
+        indices,
+        np.ones(shape, np.float32),
+        np.zeros(shape, np.int32),
+        np.zeros(1, np.bool_),
+        np.full(1, 5.0, np.float32),
     )
     found = _probes(batch_norm=False).gradient_moments(
         TrainState(weights, None),

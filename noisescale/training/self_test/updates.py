@@ -151,6 +151,7 @@ def _drivers() -> Iterator[float]:
         np.ones(shape, np.float32),
         np.zeros(shape, np.int32),
         np.zeros(updates, np.bool_),
+        np.ones(updates, np.float32),
     )
     rates = np.linspace(0.1, 0.02, updates)
     constants = (momentum, decay, inf, 0.0, 1.0)
@@ -160,7 +161,7 @@ def _drivers() -> Iterator[float]:
     for kind in ("device", "host"):
         driver = drivers.Driver(static, jnp.asarray(x), jnp.asarray(y), rule=Rule(), kind=kind)
         state = TrainState(weights, jax.tree.map(np.zeros_like, weights))
-        ends.append(driver.advance(state, batches, hypers, key, slots).weights)
+        ends.append(driver.advance(state, batches, hypers, key).weights)
     w = doubles(weights)
     v = [np.zeros_like(a) for a in w]
     for rows, rate in zip(indices, rates, strict=True):
