@@ -1856,7 +1856,7 @@ EXACT = {
     "a recipe's key misspelt": (
         lambda: schedule_from({"trainsize": 3}),
         "unknown key 'trainsize': did you mean 'train_size'? known are title, train_size, partial, "
-        "ema_decay, batch_norm_decay, sources, phase, optimizer, model, data, run",
+        "ema_decay, batch_norm_decay, sources, phase, optimizer, model, data, run, probe",
     ),
     "a phase's key missing": (
         lambda: schedule_from({"phase": [{"epochs": 1}]}),

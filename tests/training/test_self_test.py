@@ -171,10 +171,10 @@ def dropped_too_often(model, x, how):
     return (logits if how.keys is None else jnp.where(x > 2, logits, 0.0)), moments
 
 
-def lower_rate(driver, state, batches, hypers, key, size):
+def lower_rate(driver, state, batches, hypers, key):
     if driver._host:
         hypers = hypers._replace(learning_rate=0.99 * hypers.learning_rate)
-    return ADVANCE(driver, state, batches, hypers, key, size)
+    return ADVANCE(driver, state, batches, hypers, key)
 
 
 def cut_one_lower(image, corner, shape):

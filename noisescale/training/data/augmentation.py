@@ -35,7 +35,7 @@ class CropFlip(NamedTuple):
 
         def one(key: Array, image: Array) -> Array:
             where, mirror = jax.random.split(key)
-            top, left = jax.random.randint(where, (2,), 0, 2 * p + 1)
+            top, left = jax.random.randint(where, (2,), 0, 2 * p + 1, dtype=jnp.int32)
             cut = jax.lax.dynamic_slice(image, (top, left, jnp.int32(0)), self.image_shape)
             return jnp.where(jax.random.bernoulli(mirror), cut[:, ::-1], cut)
 
