@@ -202,8 +202,10 @@ class Probes:
             # The last part is the last `chunk` examples; those seen already count 0.
             begin = min(start, total - chunk)
             counts = (np.arange(begin, begin + chunk) >= start).astype(np.float32)
-            part = slice(begin, begin + chunk)
-            sums = self._sums(weights, statistics, inputs[part], labels[part], counts)
+            x, y = inputs, labels
+            if chunk < total:
+                x, y = inputs[begin : begin + chunk], labels[begin : begin + chunk]
+            sums = self._sums(weights, statistics, x, y, counts)
             loss += float(sums[0])
             wrong += float(sums[1])
         return loss / total, wrong / total

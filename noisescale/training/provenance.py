@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def identity_of(recipe: Recipe, seed: int, dataset: Dataset) -> dict[str, Any]:
     }
 
 
+@cache
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that compute."""
     from importlib.metadata import version
