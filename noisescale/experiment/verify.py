@@ -72,6 +72,7 @@ def verify(
     dataset = load_dataset(experiment.base.data, data_dir)
     arms = experiment.planned(dataset.train_size)
     _claim(out, experiment)
+    origin = provenance()
     records = execute(arms, dataset, range(seeds), out / "runs", report, total, stop)
     curves = {name: [curves_of(record) for record in listed] for name, listed in records.items()}
     results = {
@@ -98,7 +99,7 @@ def verify(
         ),
     }
     beside = out / "provenance.json"
-    write_text(beside, json_text({"schema": PROVENANCE_SCHEMA, **provenance()}))
+    write_text(beside, json_text({"schema": PROVENANCE_SCHEMA, **origin}))
     return Verified(results, (*write_report(results, experiment, out), beside))
 
 
