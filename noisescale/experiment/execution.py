@@ -13,6 +13,7 @@ from noisescale.experiment.conclusion import SeedCurves
 from noisescale.experiment.specification import PlannedArm
 from noisescale.recipe import Recipe
 from noisescale.record import Record, RunFolder, run_id
+from noisescale.training.batches import check_batches
 from noisescale.training.checkpoints import Keeper
 from noisescale.training.data import Dataset
 from noisescale.training.provenance import identity_of, provenance
@@ -58,10 +59,16 @@ def execute(
         stop: asked between stretches of updates; where it says True a checkpoint is saved.
 
     Raises:
+        InputError: an arm whose batches cannot be laid out; before any training.
         Stopped: `stop` said so.
     """
     records: dict[str, dict[int, Record]] = {arm.name: {} for arm in arms}
     tasks = []
+    for arm in arms:
+        try:
+            check_batches(arm.recipe, arm.plan)
+        except InputError as error:
+            raise InputError(f"arm {arm.name!r}: {error}") from None
     for arm in arms:
         for seed in seeds:
             target = folder / arm.name / f"seed-{seed:04d}"
@@ -82,8 +89,6 @@ def execute(
             shared = replace(kind, run=replace(kind.run, replica=0))
             if shared not in trainers:
                 trainers[shared] = Trainer(shared, dataset)
-                for arm in arms:
-                    trainers[shared].check(arm.plan)
             branches = _Branches(trainers[shared], dataset, seed, unfinished, report, stop, beside)
             start = trainers[shared].start(seed, kind.run.replica)
             for task, progress in branches.grow(start, group, 0):

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from noisescale.analysis.plan import PlanRow
+from noisescale.analysis.plan import Plan, PlanRow
 from noisescale.errors import InputError
-from noisescale.recipe import ModelConfig
+from noisescale.recipe import ModelConfig, Recipe
 from noisescale.training.ghost_batch_norm import ghost_sizes
 from noisescale.training.streams import DataStream
 
@@ -93,6 +93,12 @@ class Arrangement:
             parts = min(parts, self.batch_size)
             shape = (parts, 1, self.batch_size // parts)
         return shape if wanted and parts > 1 else None
+
+
+def check_batches(recipe: Recipe, plan: Plan) -> None:
+    """InputError if a batch of the plan cannot be laid out in whole ghosts."""
+    for batch_size in {row.batch_size for row in plan.rows}:
+        Arrangement(batch_size, recipe.model, recipe.run.micro_batch_size)
 
 
 def _check_ghosts(batch_size: int, model: ModelConfig, micro: int) -> None:

@@ -83,13 +83,8 @@ class Trainer:
 
     @property
     def compiled(self) -> int:
-        """Programs compiled for updates: one per distinct shape of a micro-batched batch."""
+        """Programs compiled for gradients, see Driver.compiled."""
         return self._driver.compiled()
-
-    def check(self, plan: Plan) -> None:
-        """InputError if a batch of the plan cannot be laid out in whole ghosts."""
-        for row in plan.rows:
-            self._arrangement(row.batch_size)
 
     def start(self, seed: int, replica: int = 0) -> Progress:
         """The initial weights of a seed, measured."""

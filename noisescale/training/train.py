@@ -11,6 +11,7 @@ from noisescale.analysis.plan import Plan
 from noisescale.errors import InputError, shown
 from noisescale.recipe import Recipe, plan_of, read_document, recipe_from
 from noisescale.record import Record, RunFolder, sha256_of, sole_user, write_text
+from noisescale.training.batches import check_batches
 from noisescale.training.checkpoints import Keeper, arrays_of
 from noisescale.training.data import load_dataset
 from noisescale.training.provenance import identity_of, provenance
@@ -72,8 +73,7 @@ def train(
     resolved = _resolved(recipe)
     dataset = load_dataset(resolved.data, None if data_dir is None else Path(data_dir))
     plan = plan_of(resolved, dataset.train_size)
-    trainer = Trainer(resolved, dataset)
-    trainer.check(plan)
+    check_batches(resolved, plan)
     root = _root(directory)
     seeds = range(resolved.run.seeds)
     folders = [
@@ -83,6 +83,7 @@ def train(
         for folder in folders:
             folder.finished()  # all of them are looked at before any work
     _claim(root)
+    trainer = Trainer(resolved, dataset)
     records, beside = [], provenance()
     with sole_user(root):
         for seed, folder in zip(seeds, folders, strict=True):

@@ -127,3 +127,17 @@ def test_a_sweep_is_run_and_reported_without_verdicts(tmp_path, capsys):
     assert curves["other-order"][0] == curves["base"][0] != curves["other-order"][-1]
     assert curves["other-order"][-1] != curves["base"][-1]
     assert main(["verify", str(path), "--dry-run"]) == 0
+
+
+def test_an_arm_whose_ghosts_would_be_cut_is_named_before_any_work(tmp_path, capsys):
+    path = tmp_path / "sweep.toml"
+    path.write_text(
+        BASE
+        + '[base.model]\nbatch_norm = true\n[[arm]]\nname = "whole"\n'
+        + '[[arm]]\nname = "cut"\noverride = { "run.micro_batch_size" = 10 }\n'
+    )
+    with pytest.raises(SystemExit) as end:
+        main(["verify", str(path), "--out", str(tmp_path / "out")])
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and "arm 'cut'" in error and "set ghost_batch_size" in error
+    assert not list((tmp_path / "out").glob("runs/*"))
