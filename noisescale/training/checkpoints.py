@@ -1,7 +1,10 @@
 """From a run in memory to its folder and back."""
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +19,31 @@ from noisescale.training.pytree import PyTree
 COUNTERS = ("update", "examples", "phase", "phase_update", "phase_examples", "stops", "diverged")
 
 
-class Stopped(Exception):
-    """The run was asked to stop and its checkpoint is saved."""
+class Stopped(SystemExit):
+    """The run was asked to stop and its checkpoint is saved; uncaught, the exit code is 143."""
+
+    def __init__(self) -> None:
+        super().__init__(143)
+
+
+@contextmanager
+def stop_on_sigterm(stop: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+    """`stop`, or whether SIGTERM has come; signals that somebody else handles are left alone."""
+    alone = threading.current_thread() is threading.main_thread()
+    if not alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield stop
+        return
+    heard = False
+
+    def hear(number: int, frame: Any) -> None:
+        nonlocal heard
+        heard = True
+
+    signal.signal(signal.SIGTERM, hear)
+    try:
+        yield lambda: heard or stop()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def arrays_of(tree: PyTree) -> Arrays:

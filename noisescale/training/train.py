@@ -12,7 +12,7 @@ from noisescale.errors import InputError, shown
 from noisescale.recipe import Recipe, plan_of, read_document, recipe_from
 from noisescale.record import Record, RunFolder, sha256_of, sole_user, write_text
 from noisescale.training.batches import check_batches
-from noisescale.training.checkpoints import Keeper, arrays_of
+from noisescale.training.checkpoints import Keeper, arrays_of, stop_on_sigterm
 from noisescale.training.data import load_dataset
 from noisescale.training.provenance import identity_of, provenance
 from noisescale.training.run import Progress, Stopwatch, Trainer, Watch
@@ -60,7 +60,8 @@ def train(
             False: what the directory holds of these seeds is replaced.
         report: hears a Status after every stretch of updates.
         data_dir: where data sets that are not embedded lie.
-        stop: asked between stretches of updates; where it says True a checkpoint is saved.
+        stop: asked between stretches of updates; where it says True a checkpoint is saved. SIGTERM
+            does the same, unless the program handles it itself.
 
     Returns:
         The rows of all seeds, each with its "seed"; "diverged" if one of them is.
@@ -68,7 +69,7 @@ def train(
     Raises:
         InputError: a malformed recipe, missing data, or a directory that holds something else;
             before any work.
-        Stopped: `stop` said so.
+        Stopped: asked to stop, and the checkpoint is saved. It is a SystemExit with code 143.
     """
     resolved = _resolved(recipe)
     dataset = load_dataset(resolved.data, None if data_dir is None else Path(data_dir))
@@ -85,7 +86,7 @@ def train(
     _claim(root)
     trainer = Trainer(resolved, dataset)
     records, beside = [], provenance()
-    with sole_user(root):
+    with sole_user(root), stop_on_sigterm(stop) as stop:
         for seed, folder in zip(seeds, folders, strict=True):
             record = folder.finished() if resume else None
             if record is None:

@@ -1,6 +1,7 @@
 """`train`: folders, resuming, diverging, refusing. Kills are in test_kills.py."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -318,6 +319,29 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
             train(recipe(), tmp_path)
         assert list(tmp_path.iterdir()) == []
     train(recipe(), tmp_path)
+
+
+SCRIPT = """
+import json, sys
+import noisescale
+recipe, folder = json.loads(sys.argv[1]), sys.argv[2]
+noisescale.train(recipe, folder, report=lambda status: print(status.update, flush=True))
+"""
+
+
+def test_sigterm_reaches_a_script_of_the_users_own(tmp_path):
+    document = recipe(
+        phase=[{"epochs": 20000, "batch_size": 40, "learning_rate": 0.01}],
+        run={"evaluate_every": 5000},
+    )
+    command = [sys.executable, "-c", SCRIPT, json.dumps(document), str(tmp_path)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while int(running.stdout.readline()) < 200:
+        pass
+    running.send_signal(signal.SIGTERM)
+    _, error = running.communicate(timeout=60)
+    assert running.returncode == 143 and error == ""
+    assert (tmp_path / "seed-0000" / CHECKPOINT).exists()
 
 
 ODD = """
