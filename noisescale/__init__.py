@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from noisescale.analysis.shapes import Shape as Shape
     from noisescale.analysis.shapes import Warmup as Warmup
     from noisescale.errors import InputError as InputError
+    from noisescale.recipe import Recipe as Recipe
     from noisescale.record import Record as Record
     from noisescale.training.train import train as train
 
@@ -33,6 +34,7 @@ _HOME = {
     "Phase": "noisescale.analysis.schedule",
     "Plan": "noisescale.analysis.plan",
     "PlanRow": "noisescale.analysis.plan",
+    "Recipe": "noisescale.recipe",
     "Record": "noisescale.record",
     "RuleWarning": "noisescale.analysis.cautions",
     "Schedule": "noisescale.analysis.schedule",
