@@ -47,11 +47,14 @@ def run(options: argparse.Namespace) -> int:
     """Train, draw, print."""
     recipe, name = _recipe(options)
     need("train", (*TRAIN, *(["tensorboardX"] if options.tensorboard else [])), _extra(options))
+    out = Path(options.out) if options.out else Path("noisescale-runs") / name
     if options.plot:
         from noisescale.plots import check_ending
 
+        folder = Path(options.plot).parent
         check_ending(Path(options.plot))
-    out = Path(options.out) if options.out else Path("noisescale-runs") / name
+        if not folder.is_dir() and folder != out:
+            raise InputError(f"no folder {str(folder)!r} for the figure: make it first")
     record = _train(recipe, out, options)
     if options.plot:
         from noisescale.plots import run_figure, save

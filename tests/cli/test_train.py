@@ -109,6 +109,7 @@ def test_without_tensorboard_one_line_says_what_to_install(trained, tmp_path, ca
         (["RECIPE", "--seeds", "0"], "run.seeds=0"),
         (["RECIPE", "--seeds", "x"], "invalid int value"),
         (["RECIPE", "--plot", "x.gif"], "end the name in .png"),
+        (["RECIPE", "--plot", "none/x.png"], "make it first"),
         (["RECIPE", "--out", "/proc/none"], "cannot write"),
         (["RECIPE", "--epochs", "3"], "unrecognized arguments"),
         (["--recipe", "bigbatch"], "did you mean 'bigbatch-compat-f1-mnist'"),
