@@ -47,13 +47,18 @@ def provenance() -> dict[str, Any]:
     return {
         "noisescale": noisescale.__version__,
         **_commit(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *(_told(argument) for argument in sys.argv[1:])],
         "python": platform.python_version(),
         "platform": platform.platform(),
         "devices": [device.device_kind for device in jax.devices()],
         "threads": os.cpu_count(),
         "versions": library_versions(),
     }
+
+
+def _told(argument: str) -> str:
+    """Where folders lie on a machine is nobody else's business; their names are told."""
+    return f"…/{Path(argument).name}" if Path(argument).is_absolute() else argument
 
 
 def _commit() -> dict[str, Any]:
