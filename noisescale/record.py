@@ -27,6 +27,7 @@ CHECKPOINT_SCHEMA = "noisescale.checkpoint/1"
 RECIPE, ROWS, TIMING = "recipe.json", "rows.jsonl", "timing.jsonl"
 RESULT, CHECKPOINT, WEIGHTS = "result.json", "checkpoint.npz", "weights.npz"
 PROVENANCE = "provenance.json"
+STATUSES = ("finished", "diverged")
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -99,7 +100,15 @@ class RunFolder:
         result = self._read_json(RESULT) if known else None
         if result is None:
             return None
-        rows = self._read_rows(result["rows_bytes"], result["rows_sha256"])
+        path = self.folder / RESULT
+        _check_fields(path, result, {"rows_bytes": int, "rows_sha256": str, "updates": int})
+        if result.get("status") not in STATUSES:
+            raise InputError(f"{str(path)!r} is damaged: status {shown(result.get('status'))}")
+        rows = self._read_rows(result["rows_bytes"], result["rows_sha256"], whole=True)
+        if "weights_sha256" in result:
+            weights = self.folder / WEIGHTS
+            if sha256_of(read_arrays(weights)) != result["weights_sha256"]:
+                raise InputError(f"{str(weights)!r} is damaged: its weights are not those recorded")
         # What a process killed at its very end has left.
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
         self._remove_drafts()
@@ -119,15 +128,23 @@ class RunFolder:
         try:
             head = json.loads(bytes(arrays.pop("head")).decode())
             schema = head["schema"]
-        except (KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError, RecursionError):
             raise InputError(f"{str(path)!r} is not a checkpoint of noisescale") from None
         _check_schema(path, schema, CHECKPOINT_SCHEMA)
+        texts = {"identity": str, "rows_sha256": str, "arrays_sha256": str}
+        numbers = {"rows_bytes": int, "timing_bytes": int}
+        _check_fields(path, head, {**texts, **numbers, "place": dict})
         if head["identity"] != run_id(self.identity):
             raise InputError(f"{str(path)!r} is the checkpoint of another recipe or seed")
+        if sha256_of(arrays) != head["arrays_sha256"]:
+            raise InputError(
+                f"{str(path)!r} is damaged: its arrays have changed; remove it to start the run "
+                "again from its beginning"
+            )
         rows = self._read_rows(head["rows_bytes"], head["rows_sha256"])
         self._remove_drafts()
         for name, length in ((ROWS, head["rows_bytes"]), (TIMING, head["timing_bytes"])):
-            if (self.folder / name).exists():
+            if _size(self.folder / name) > length:
                 os.truncate(self.folder / name, length)
         text = (self.folder / ROWS).read_bytes() if rows else b""
         self._written, self._hash = len(rows), hashlib.sha256(text)
@@ -137,8 +154,8 @@ class RunFolder:
         """Make the folder and write what is known beforehand; an earlier try is removed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._remove_drafts()
-        # In this order: what is left after a kill is the whole former run, or none.
-        for name in (CHECKPOINT, RECIPE, RESULT, WEIGHTS, ROWS, TIMING):
+        # The former recipe.json goes last: what is left after a kill is still known to be a run's.
+        for name in (RESULT, CHECKPOINT, WEIGHTS, ROWS, TIMING):
             (self.folder / name).unlink(missing_ok=True)
         _write_json(self.folder / PROVENANCE, {"schema": SCHEMA, **provenance})
         _write_json(self.folder / RECIPE, {"schema": SCHEMA, "identity": self.identity})
@@ -166,18 +183,22 @@ class RunFolder:
             "schema": CHECKPOINT_SCHEMA,
             "identity": run_id(self.identity),
             "place": dict(place),
+            "arrays_sha256": sha256_of(arrays),
             **self._rows_seal(),
             "timing_bytes": _size(self.folder / TIMING),
         }
         text = np.frombuffer(json.dumps(head, allow_nan=False).encode(), np.uint8)
         write_bytes(self.folder / CHECKPOINT, pack({**arrays, "head": text}))
 
-    def finish(self, status: str, weights: Arrays | None = None, **more: Any) -> Record:
+    def finish(
+        self, status: str, weights: Arrays | None = None, *, updates: int, **more: Any
+    ) -> Record:
         """Write result.json (and weights.npz), remove the checkpoint; the record of the run."""
         if weights is not None:
             write_bytes(self.folder / WEIGHTS, pack(weights))
         _to_disk(self.folder / ROWS)
-        result = {"schema": SCHEMA, "status": status, **self._rows_seal(), **more}
+        head = {"schema": SCHEMA, "status": status, "updates": updates}
+        result = {**head, **self._rows_seal(), **more}
         _write_json(self.folder / RESULT, result)
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
         rows = self._read_rows(result["rows_bytes"], result["rows_sha256"])
@@ -195,11 +216,14 @@ class RunFolder:
         """Whether the folder holds this run; InputError if it holds another one."""
         head = self._read_json(RECIPE)
         if head is None:
-            if (self.folder / CHECKPOINT).exists():
-                raise InputError(
-                    f"{str(self.folder)!r} has a checkpoint but no {RECIPE}: choose another folder"
-                )
+            for name in (CHECKPOINT, RESULT, WEIGHTS, ROWS):
+                if (self.folder / name).exists():
+                    raise InputError(
+                        f"{str(self.folder)!r} has {name} but no {RECIPE}, so nobody knows of what "
+                        "run: choose another folder"
+                    )
             return False
+        _check_fields(self.folder / RECIPE, head, {"identity": dict})
         if head.get("identity") != self.identity:
             what = difference(head.get("identity"), self.identity)
             raise InputError(
@@ -216,19 +240,29 @@ class RunFolder:
             return None
         except NotADirectoryError:
             raise InputError(f"{str(self.folder)!r} is a file: choose another folder") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InputError(f"{str(path)!r} is damaged: it is not JSON") from None
+        except OSError as error:
+            raise InputError(f"cannot read {shown(str(path))}: {error.strerror}") from None
         if not isinstance(found, dict):
             raise InputError(f"{str(path)!r} is damaged: it is not a JSON object")
         _check_schema(path, found.get("schema"), SCHEMA)
         return found
 
-    def _read_rows(self, length: int, sha256: str) -> tuple[dict[str, Any], ...]:
+    def _read_rows(
+        self, length: int, sha256: str, whole: bool = False
+    ) -> tuple[dict[str, Any], ...]:
+        """The rows in the first so many bytes, which may be all there are."""
         path = self.folder / ROWS
         text = b""
-        if path.exists():
-            with open(path, "rb") as file:
-                text = file.read(length)
+        try:
+            if path.exists():
+                with open(path, "rb") as file:
+                    text = file.read(length)
+        except OSError as error:
+            raise InputError(f"cannot read {shown(str(path))}: {error.strerror}") from None
+        if whole and _size(path) != length:
+            raise InputError(f"{str(path)!r} is damaged: it has grown since the run was over")
         if len(text) != length or hashlib.sha256(text).hexdigest() != sha256:
             raise InputError(f"{str(path)!r} is damaged: its first {length:,} bytes have changed")
         return tuple(json.loads(line) for line in text.decode().splitlines())
@@ -276,6 +310,14 @@ def difference(former: Any, now: Any, path: str = "") -> str:
     return f"{path}: {shown(former)} there, {shown(now)} here"
 
 
+def _check_fields(path: Path, document: Mapping[str, Any], wanted: Mapping[str, type]) -> None:
+    for key, kind in wanted.items():
+        value = document.get(key)
+        whole = kind is int and (isinstance(value, bool) or not isinstance(value, int) or value < 0)
+        if whole or not isinstance(value, kind):
+            raise InputError(f"{str(path)!r} is damaged: {key} is {shown(value)}")
+
+
 def _check_schema(path: Path, found: object, known: str) -> None:
     if found != known:
         raise InputError(
@@ -286,8 +328,13 @@ def _check_schema(path: Path, found: object, known: str) -> None:
 def read_arrays(path: Path) -> Arrays:
     """The arrays of an .npz file; InputError if it is damaged."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        found = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            raise ValueError("one array")
+        with found as file:
             return {name: file[name] for name in file.files}
+    except OSError as error:
+        raise InputError(f"cannot read {shown(str(path))}: {error.strerror or error}") from None
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError):
         raise InputError(
             f"{str(path)!r} is damaged: remove it to start the run again from its beginning"

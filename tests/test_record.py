@@ -17,6 +17,7 @@ from noisescale.record import (
     difference,
     finite,
     pack,
+    read_arrays,
     sha256_of,
     write_text,
 )
@@ -109,6 +110,91 @@ def test_a_checkpoint_of_something_else(begun):
     (begun / CHECKPOINT).write_bytes((other.folder / CHECKPOINT).read_bytes())
     with pytest.raises(InputError, match="another recipe or seed"):
         RunFolder(begun, IDENTITY).resume()
+
+
+@pytest.mark.parametrize("name", [RECIPE, RESULT, "rows_bytes", "updates", "status", "deep"])
+@pytest.mark.parametrize("value", [None, "a", -1, 1e9, [], {}, True])
+def test_a_damaged_head_is_one_clear_line(begun, name, value):
+    folder = RunFolder(begun, IDENTITY)
+    folder.resume()
+    folder.finish("finished", updates=2)
+    if name in (RECIPE, RESULT):
+        (begun / name).write_text(json.dumps(value))
+    elif name == "deep":
+        (begun / RESULT).write_text("[" * 100_000)
+    else:
+        head = json.loads((begun / RESULT).read_text())
+        (begun / RESULT).write_text(json.dumps({**head, name: value}))
+    with pytest.raises(InputError) as error:
+        RunFolder(begun, IDENTITY).finished()
+    assert "\n" not in str(error.value)
+
+
+HEAD = ("schema", "identity", "place", "rows_bytes", "rows_sha256", "timing_bytes", "arrays_sha256")
+
+
+@pytest.mark.parametrize("key", HEAD)
+@pytest.mark.parametrize("value", [None, [], -1, "a"])
+def test_a_damaged_head_of_a_checkpoint_is_one_clear_line(begun, key, value):
+    arrays = read_arrays(begun / CHECKPOINT)
+    head = json.loads(bytes(arrays.pop("head")).decode())
+    head[key] = value
+    text = np.frombuffer(json.dumps(head).encode(), np.uint8)
+    (begun / CHECKPOINT).write_bytes(pack({**arrays, "head": text}))
+    before = {p.name: p.read_bytes() for p in begun.iterdir()}
+    with pytest.raises(InputError) as error:
+        RunFolder(begun, IDENTITY).resume()
+    assert "\n" not in str(error.value)
+    assert {p.name: p.read_bytes() for p in begun.iterdir()} == before
+
+
+def test_arrays_that_changed_are_noticed(begun):
+    arrays = read_arrays(begun / CHECKPOINT)
+    arrays["weights.a"][0, 0] = np.nan
+    (begun / CHECKPOINT).write_bytes(pack(arrays))
+    with pytest.raises(InputError, match="its arrays have changed"):
+        RunFolder(begun, IDENTITY).resume()
+    with open(begun / CHECKPOINT, "wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(InputError, match="damaged"):
+        RunFolder(begun, IDENTITY).resume()
+
+
+def test_files_without_their_recipe_are_left_alone(begun):
+    (begun / RECIPE).unlink()
+    for name in (CHECKPOINT, ROWS):
+        with pytest.raises(InputError, match="nobody knows of what run"):
+            RunFolder(begun, IDENTITY).finished()
+        (begun / name).unlink()
+    assert RunFolder(begun, IDENTITY).finished() is None
+
+
+@pytest.mark.parametrize("what", ["missing", "junk", "other", "folder"])
+def test_weights_of_a_finished_run_are_checked(begun, what):
+    folder = RunFolder(begun, IDENTITY)
+    folder.resume()
+    folder.finish("finished", ARRAYS, updates=2, weights_sha256=sha256_of(ARRAYS))
+    assert RunFolder(begun, IDENTITY).finished().status == "finished"
+    path = begun / "weights.npz"
+    path.unlink()
+    if what == "junk":
+        path.write_bytes(b"junk")
+    elif what == "other":
+        path.write_bytes(pack({**ARRAYS, "count": np.array(4, np.int32)}))
+    elif what == "folder":
+        path.mkdir()
+    with pytest.raises(InputError):
+        RunFolder(begun, IDENTITY).finished()
+
+
+def test_lines_after_the_end_are_noticed(begun):
+    folder = RunFolder(begun, IDENTITY)
+    folder.resume()
+    folder.finish("finished", updates=2)
+    with open(begun / ROWS, "ab") as file:
+        file.write(b"{}\n")
+    with pytest.raises(InputError, match="grown"):
+        RunFolder(begun, IDENTITY).finished()
 
 
 def test_rows_that_changed_are_noticed(begun):

@@ -47,6 +47,11 @@ def run(options: argparse.Namespace) -> int:
     """Train, draw, print."""
     recipe, name = _recipe(options)
     need("train", (*TRAIN, *(["tensorboardX"] if options.tensorboard else [])), _extra(options))
+    for name in ("plot", "tensorboard", "out"):
+        if getattr(options, name) == "":
+            raise InputError(f"--{name} is empty: give a name")
+    if options.tensorboard and Path(options.tensorboard).is_file():
+        raise InputError(f"--tensorboard {options.tensorboard}: it is a file, not a folder")
     out = Path(options.out) if options.out else Path("noisescale-runs") / name
     if options.plot:
         from noisescale.plots import check_ending
@@ -117,9 +122,10 @@ def _train(recipe: Recipe, out: Path, options: argparse.Namespace) -> "Record":
         fail(f"stopped; the checkpoint is saved in {out}, the same command goes on", 143)
     except OSError as error:
         bar.close()
+        where = error.filename or out
         fail(
-            f"cannot write to {out} ({error.strerror or error}): the last checkpoint is as it was; "
-            "make room, then the same command goes on",
+            f"cannot write to {where} ({error.strerror or error}): the last checkpoint is as it "
+            "was; once that is mended the same command goes on",
             1,
         )
     finally:

@@ -12,7 +12,7 @@ from noisescale.cli.interrupts import stop_wish
 from noisescale.errors import InputError
 from noisescale.experiment.parsing import built_in, find_experiment
 from noisescale.experiment.specification import Experiment
-from noisescale.experiment.verify import Verified, verify
+from noisescale.experiment.verify import MOST_SEEDS, Verified, verify
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, judge, write, print."""
-    if options.seeds is not None and options.seeds < 1:
-        raise InputError(f"--seeds {options.seeds}: it must be at least 1")
+    if options.seeds is not None and not 1 <= options.seeds <= MOST_SEEDS:
+        raise InputError(f"--seeds {options.seeds}: it must be from 1 to {MOST_SEEDS:,}")
     experiment = find_experiment(options.experiment, options.dataset)
     data_dir = None if options.data_dir is None else Path(options.data_dir)
     if options.dry_run:

@@ -48,6 +48,7 @@ def execute(
     report: Callable[[str, int], None],
     total: Callable[[int], None] = lambda updates: None,
     stop: Callable[[], bool] = lambda: False,
+    judged: bool = True,
 ) -> dict[str, list[Record]]:
     """The records of all arms and seeds; those already in `folder` are read, not trained.
 
@@ -57,6 +58,8 @@ def execute(
         report: hears (what is running, updates just done).
         total: hears once how many updates are left to do.
         stop: asked between stretches of updates; where it says True a checkpoint is saved.
+        judged: the file's hash stands for all runs, so one that does not fit is trained again; in
+            a sweep, whose file may change, it is refused.
 
     Raises:
         InputError: an arm whose batches cannot be laid out; before any training.
@@ -73,7 +76,7 @@ def execute(
         for seed in seeds:
             target = folder / arm.name / f"seed-{seed:04d}"
             run = RunFolder(target, identity_of(arm.recipe, seed, dataset))
-            found = _kept(run)
+            found = _kept(run) if judged else run.finished()
             if found is None:
                 tasks.append(Task(arm, seed, run))
             else:
@@ -95,7 +98,7 @@ def execute(
                 task.folder.begin(beside)
                 task.folder.add_rows(progress.rows)
                 status = "diverged" if progress.diverged else "finished"
-                records[task.arm.name][seed] = task.folder.finish(status)
+                records[task.arm.name][seed] = task.folder.finish(status, updates=progress.update)
         shutil.rmtree(unfinished, ignore_errors=True)
     return {name: [by_seed[seed] for seed in seeds] for name, by_seed in records.items()}
 

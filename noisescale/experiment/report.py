@@ -206,15 +206,20 @@ def _sweep_report(results: Mapping[str, Any]) -> str:
     """Arms in order of their final loss; no claim was made, so none is judged."""
     data = results["data"]
     n = max(len(arm["seeds"]) for arm in results["arms"])
+    head = arm_head(results)
     ranked = {**results, "arms": sorted(results["arms"], key=_final_loss)}
+    rows = [
+        [row[0], f"{sum(p['epochs'] for p in arm['phases']):g}", *row[2:]]
+        for row, arm in zip(arm_table(ranked), ranked["arms"], strict=True)
+    ]
     parts = [
         f"# {results['title']}: {data['name']}",
-        f"{n} seeds; {data['train_size']:,} training examples, errors on "
+        f"{n} seed{'s' if n > 1 else ''}; {data['train_size']:,} training examples, errors on "
         f"{data['evaluation_size']:,} {data['evaluation_split']} examples. A sweep: it states no "
         "prediction, so nothing is judged.",
         "## Arms, by final training loss",
-        markdown_table(arm_head(results), arm_table(ranked)),
-        "Mean ± standard deviation over seeds.",
+        markdown_table([head[0], "epochs", *head[2:]], rows),
+        "Mean ± standard deviation over seeds. Arms need not last equally many epochs.",
         "## Figures",
         f"![{data['evaluation_split']} error and training loss against epochs and updates]"
         "(curves.png)",

@@ -10,6 +10,7 @@ from typing import Any
 from noisescale.analysis.equivalence import equivalents
 from noisescale.analysis.plan import Plan
 from noisescale.analysis.schedule import Schedule
+from noisescale.analysis.shapes import Shape
 from noisescale.errors import InputError, unknown_name
 from noisescale.recipe import Recipe, check_length, recipe_from
 
@@ -204,9 +205,7 @@ class Experiment:
             _override(document, "run.replica", arm.replica)
         recipe = recipe_from(document)
         if arm.not_decayed:
-            first = recipe.schedule.phases[0].learning_rate
-            constant = [replace(p, learning_rate=first) for p in recipe.schedule.phases]
-            recipe = replace(recipe, schedule=recipe.schedule.with_phases(constant))
+            recipe = replace(recipe, schedule=not_decayed(recipe.schedule))
         if arm.full_batch:
             recipe = replace(recipe, schedule=full_batch(recipe.schedule, train_size))
         if arm.route is None:
@@ -220,6 +219,20 @@ class Experiment:
             granularity=arm.granularity,
         )
         return replace(recipe, schedule=found.schedule)
+
+
+def not_decayed(schedule: Schedule) -> Schedule:
+    """Every phase with the first one's learning rate: of a shape, that before any decay.
+
+    Raises:
+        InputError: a schedule that does not decay.
+    """
+    first = schedule.phases[0].learning_rate
+    rate = first.start if isinstance(first, Shape) else first
+    phases = [replace(p, learning_rate=rate) for p in schedule.phases]
+    if phases == list(schedule.phases):
+        raise InputError("not_decayed = true, but the base's learning rate never changes")
+    return schedule.with_phases(phases)
 
 
 def full_batch(schedule: Schedule, train_size: int) -> Schedule:

@@ -15,9 +15,10 @@ from noisescale.errors import InputError, shown
 from noisescale.experiment.conclusion import SeedCurves, conclude
 from noisescale.experiment.report import markdown_report
 from noisescale.experiment.specification import Experiment, PlannedArm
-from noisescale.record import Record, finite, write_text
+from noisescale.record import Record, finite, sole_user, write_text
 
 SCHEMA = "noisescale.verify/1"
+MOST_SEEDS = 10_000
 PROVENANCE_SCHEMA = "noisescale.provenance/1"
 FILES = (
     "results.json",
@@ -67,13 +68,15 @@ def verify(
     from noisescale.training.provenance import provenance
 
     seeds = experiment.base.run.seeds if seeds is None else seeds
-    if seeds < 1:
-        raise InputError(f"seeds={seeds}: it must be at least 1")
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= MOST_SEEDS:
+        raise InputError(f"seeds={shown(seeds)}: it must be from 1 to {MOST_SEEDS:,}")
     dataset = load_dataset(experiment.base.data, data_dir)
     arms = experiment.planned(dataset.train_size)
     _claim(out, experiment)
     origin = provenance()
-    records = execute(arms, dataset, range(seeds), out / "runs", report, total, stop)
+    judged = bool(experiment.predictions)
+    with sole_user(out):
+        records = execute(arms, dataset, range(seeds), out / "runs", report, total, stop, judged)
     curves = {name: [curves_of(record) for record in listed] for name, listed in records.items()}
     results = {
         "schema": SCHEMA,
@@ -145,7 +148,9 @@ def _claim(out: Path, experiment: Experiment) -> None:
     """Make `out` if need be; refuse one that cannot be written or holds something else."""
     former = out / "experiment.toml"
     try:
-        if former.exists() and former.read_bytes() != experiment.text.encode():
+        changed = former.exists() and former.read_bytes() != experiment.text.encode()
+        # A sweep may grow: its runs are told apart one by one.
+        if changed and (experiment.predictions or b"[[prediction]]" in former.read_bytes()):
             raise InputError(
                 f"{str(out)!r} holds the results of another experiment file: choose another --out"
             )

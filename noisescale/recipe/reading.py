@@ -153,7 +153,7 @@ def schedule_from(
     blocks = document.get("phase")
     if isinstance(blocks, Mapping):
         raise InputError("[phase] is one table: write [[phase]], in double brackets")
-    if not isinstance(blocks, list) or not blocks:
+    if not isinstance(blocks, list | tuple) or not blocks:
         raise InputError("the recipe has no [[phase]] block: add at least one")
     phases = []
     for number, block in enumerate(blocks, 1):

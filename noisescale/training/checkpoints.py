@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from noisescale.errors import InputError
+from noisescale.errors import InputError, shown
 from noisescale.record import Arrays, RunFolder, sha256_of
 from noisescale.training.measurements import Progress
 from noisescale.training.pytree import PyTree
@@ -65,6 +65,15 @@ def tree_of(arrays: Arrays, like: PyTree) -> PyTree:
     return jax.tree.unflatten(structure, [jax.numpy.asarray(arrays[name]) for name in wanted])
 
 
+def _counter(folder: RunFolder, name: str, place: dict[str, Any]) -> int:
+    value, least = place.get(name), -1 if name == "phase" else 0
+    if not isinstance(value, int) or value < least:
+        raise InputError(
+            f"{str(folder.folder)!r}: the checkpoint is damaged: {name} is {shown(value)}"
+        )
+    return value
+
+
 class Keeper:
     """Saves a run between stretches of updates: at an interval, and when it is asked to stop.
 
@@ -95,13 +104,15 @@ class Keeper:
         found = self._folder.resume()
         if found is None:
             return None
-        if found.place["initial_sha256"] != sha256_of(arrays_of(blank.initial)):
+        if found.place.get("initial_sha256") != sha256_of(arrays_of(blank.initial)):
             raise InputError(
                 f"{str(self._folder.folder)!r}: the initial weights are not those of the "
                 "checkpoint: it was made on another platform; choose another folder"
             )
         self._begun = True
-        counters = {name: found.place[name] for name in COUNTERS}
+        counters: dict[str, Any] = {
+            name: _counter(self._folder, name, found.place) for name in COUNTERS
+        }
         state = tree_of(found.arrays, blank.state)
         return replace(blank, state=state, rows=found.rows, **counters)
 

@@ -95,6 +95,11 @@ class Measurements:
             jnp.asarray(dataset.evaluation_labels),
         )
 
+    def distance(self, progress: Progress) -> float:
+        """‖w − w_0‖₂ over all weights."""
+        weights = progress.state.weights
+        return self._probes.way(self._probes.squares(weights, progress.initial, weights)).distance
+
     def row(
         self,
         progress: Progress,

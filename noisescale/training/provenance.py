@@ -19,6 +19,8 @@ LIBRARIES = ("numpy", "scipy", "jax", "jaxlib", "equinox", "optax")
 
 def identity_of(recipe: Recipe, seed: int, dataset: Dataset) -> dict[str, Any]:
     """Everything that decides a run's numbers: equal identities give identical weights and rows."""
+    import noisescale
+
     plain = RunConfig()
     run = replace(recipe.run, seeds=1, checkpoint_seconds=plain.checkpoint_seconds)
     return {
@@ -28,7 +30,10 @@ def identity_of(recipe: Recipe, seed: int, dataset: Dataset) -> dict[str, Any]:
         "data": dataset.fingerprint,
         "device": jax.devices()[0].device_kind,
         "threads": os.cpu_count(),
-        "versions": {name: library_versions()[name] for name in LIBRARIES if name != "scipy"},
+        "versions": {
+            "noisescale": noisescale.__version__,
+            **{name: library_versions()[name] for name in LIBRARIES if name != "scipy"},
+        },
     }
 
 

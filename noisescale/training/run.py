@@ -131,6 +131,8 @@ class Trainer:
             with_epochs=self._draws,
             batch_before=next((r.batch_size for r in plan.rows[:number][::-1] if r.updates), 0),
         )
+        distances = self.recipe.run.until_distance
+        until = distances[number] if number < len(distances) else 0.0
         stops = stops_of(self.recipe, plan, number, feed, progress.phase_update)
         for stop in stops[progress.stops :]:
             before = None
@@ -142,7 +144,7 @@ class Trainer:
             progress = self._to(progress, stop.update, row, feed, watch)
             where = (row, feed, before)
             measured = self._measurements.row(progress, stop, watch.clock, *where)
-            over = stop.check and measured["distance"] >= self.recipe.run.until_distance[number]
+            over = stop.check and self._measurements.distance(progress) >= until
             lost = not isfinite(measured["distance"])
             if (over or lost) and stop.epoch is None:
                 epoch = progress.examples / self._dataset.train_size

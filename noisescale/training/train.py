@@ -72,10 +72,13 @@ def train(
         Stopped: asked to stop, and the checkpoint is saved. It is a SystemExit with code 143.
     """
     resolved = _resolved(recipe)
-    dataset = load_dataset(resolved.data, None if data_dir is None else Path(data_dir))
+    for name, given in (("report", report), ("stop", stop)):
+        if given is not None and not callable(given):
+            raise InputError(f"{name}={shown(given)}: give a function")
+    dataset = load_dataset(resolved.data, None if data_dir is None else _folder(data_dir))
     plan = plan_of(resolved, dataset.train_size)
     check_batches(resolved, plan)
-    root = _root(directory)
+    root = _folder(directory)
     seeds = range(resolved.run.seeds)
     folders = [
         RunFolder(root / f"seed-{seed:04d}", identity_of(resolved, seed, dataset)) for seed in seeds
@@ -114,10 +117,10 @@ def _resolved(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
     raise InputError(f"recipe={shown(recipe)}: give a file, a dict or a Recipe")
 
 
-def _root(directory: str | Path) -> Path:
-    if not isinstance(directory, str | Path):
-        raise InputError(f"directory={shown(directory)}: give the name of a folder")
-    return Path(directory)
+def _folder(name: str | Path) -> Path:
+    if not isinstance(name, str | Path):
+        raise InputError(f"{shown(name)}: give the name of a folder")
+    return Path(name)
 
 
 def _claim(root: Path) -> None:

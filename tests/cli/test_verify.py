@@ -246,6 +246,7 @@ def test_dry_run(tiny, capsys, tmp_path, monkeypatch):
         (["none.toml"], "no file"),
         (["increase-batch-size", "--dataset", "imagenet"], "unknown data set"),
         (["increase-batch-size", "--seeds", "0"], "--seeds 0"),
+        (["increase-batch-size", "--seeds", "999999999999"], "from 1 to 10,000"),
         (["increase-batch-size", "--seeds", "many"], "invalid int value"),
         (["increase-batch-size", "--dataset", "mnist"], "--data-dir"),
         (["increase-batch-size", "--dataset", "mnist", "--data-dir", "no"], "no folder"),

@@ -141,3 +141,34 @@ def test_an_arm_whose_ghosts_would_be_cut_is_named_before_any_work(tmp_path, cap
     error = capsys.readouterr().err
     assert end.value.code == 2 and "arm 'cut'" in error and "set ghost_batch_size" in error
     assert not list((tmp_path / "out").glob("runs/*"))
+
+
+def test_a_sweep_may_grow_and_keeps_its_runs(tmp_path, capsys):
+    path, out = tmp_path / "sweep.toml", tmp_path / "out"
+    small = BASE.replace("epochs = 2", "epochs = 1").replace("seeds = 2", "seeds = 1")
+    path.write_text(small + '[[arm]]\nname = "base"\n')
+    assert main(["verify", str(path), "--out", str(out)]) == 0
+    kept = {p: p.stat().st_mtime_ns for p in out.glob("runs/*/seed-*/*")}
+    path.write_text(small + '[[arm]]\nname = "base"\n[[arm]]\nname = "other"\nreplica = 1\n')
+    assert main(["verify", str(path), "--out", str(out)]) == 0
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept
+    assert len(list(out.glob("runs/*/seed-*"))) == 2
+    # An arm that is now another run is refused, not replaced.
+    path.write_text(small + '[[arm]]\nname = "base"\noverride = { "model.width" = 3 }\n')
+    with pytest.raises(SystemExit):
+        main(["verify", str(path), "--out", str(out)])
+    assert "recipe.model.width: 64 there, 3 here" in capsys.readouterr().err
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept
+
+
+def test_not_decayed_takes_a_shape_at_its_start():
+    cosine = BASE.replace(
+        "learning_rate = 0.1\n",
+        'learning_rate = {shape = "cosine", start = 0.2, end = 0.0}\n',
+    )
+    arms = planned(cosine + CONTROLS)
+    rows = arms["not-decayed"].plan.rows
+    assert [(r.learning_rate, r.constant) for r in rows] == [(0.2, True), (0.2, True)]
+    flat = BASE.replace("learning_rate = 0.01", "learning_rate = 0.1")
+    with pytest.raises(InputError, match="never changes"):
+        planned(flat + CONTROLS)

@@ -241,6 +241,13 @@ def test_a_phase_ends_at_its_distance(tmp_path):
     assert [r["distance"] for r in never.rows] == [r["distance"] for r in whole.rows]
 
 
+def test_what_is_logged_does_not_decide_when_a_phase_ends(tmp_path):
+    run = {"until_distance": [1.0], "distance_checks": 8}
+    whole = train(recipe(run=run), tmp_path / "a")
+    first = train(recipe(run=run, probe={"distance": "first-tensor"}), tmp_path / "b")
+    assert [r["update"] for r in whole.rows] == [r["update"] for r in first.rows]
+
+
 def test_a_phase_that_ends_at_a_distance_resumes(tmp_path):
     document = recipe(run={"until_distance": [1.0, 1.2], "distance_checks": 8})
     train(document, tmp_path / "whole")
