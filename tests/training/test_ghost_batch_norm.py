@@ -12,7 +12,7 @@ import pytest
 
 from noisescale.errors import InputError
 from noisescale.recipe import recipe_from
-from noisescale.training.batches import Arrangement, Feed
+from noisescale.training.batches import Arrangement, Feed, check_batches
 from noisescale.training.data import load_dataset
 from noisescale.training.ghost_batch_norm import (
     GhostBatchNorm,
@@ -576,14 +576,13 @@ def test_ghost_sizes():
         ({"partial_ghost": "chunk"}, 29, 16, "leave out run.micro_batch_size"),
     ],
 )
-def test_micro_batches_that_would_cut_a_ghost(model, batch, micro, remedy, dataset):
+def test_micro_batches_that_would_cut_a_ghost(model, batch, micro, remedy):
     recipe = recipe_of([PHASE | {"batch_size": batch}], model=model, run=micro_run(micro))
-    trainer = Trainer(recipe, dataset)
     with pytest.raises(InputError, match=remedy):
-        trainer.check(recipe.schedule.plan(SIZE))
+        check_batches(recipe, recipe.schedule.plan(SIZE))
     # Whole in one part it is no problem.
     whole = recipe_of([PHASE | {"batch_size": batch}], model=model, run=micro_run(batch))
-    Trainer(whole, dataset).check(whole.schedule.plan(SIZE))
+    check_batches(whole, whole.schedule.plan(SIZE))
 
 
 # --- running statistics ---------------------------------------------------------------------
