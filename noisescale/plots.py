@@ -274,7 +274,8 @@ def run_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
                 factor = 100.0 if column.endswith("error") else 1.0
                 ax.plot(
                     [r[clock] for r in some],
-                    [factor * r[column] for r in some],
+                    # No error at all has no place on a logarithmic axis.
+                    [factor * r[column] or np.nan for r in some],
                     color=_colour(number),
                     linestyle=_STYLES[number],
                     linewidth=1.2,
@@ -285,7 +286,7 @@ def run_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
         ax.set_ylabel(label)
         if clock == "update":
             ax.set_xscale("log")
-        if column in ("evaluation_loss", "update_norm"):
+        if column != "distance":
             ax.set_yscale("log")
         if len(columns) > 1:
             ax.legend(frameon=False, fontsize=8)

@@ -47,9 +47,9 @@ def run(options: argparse.Namespace) -> int:
     """Train, draw, print."""
     recipe, name = _recipe(options)
     need("train", (*TRAIN, *(["tensorboardX"] if options.tensorboard else [])), _extra(options))
-    for name in ("plot", "tensorboard", "out"):
-        if getattr(options, name) == "":
-            raise InputError(f"--{name} is empty: give a name")
+    for option in ("plot", "tensorboard", "out"):
+        if getattr(options, option) == "":
+            raise InputError(f"--{option} is empty: give a name")
     if options.tensorboard and Path(options.tensorboard).is_file():
         raise InputError(f"--tensorboard {options.tensorboard}: it is a file, not a folder")
     out = Path(options.out) if options.out else Path("noisescale-runs") / name

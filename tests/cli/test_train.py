@@ -59,6 +59,13 @@ def test_a_table_and_files(trained, capsys):
     assert len(rows_and_weights(out)) == 6
 
 
+def test_the_default_folder_has_the_recipes_name(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", str(trained[0]), "--seeds", "1"]) == 0
+    assert [p.name for p in (tmp_path / "noisescale-runs").iterdir()] == ["recipe"]
+    capsys.readouterr()
+
+
 def test_json_alone_on_standard_output(trained, capsys):
     path, out = trained
     assert main(["train", str(path), "--out", str(out), "--json"]) == 0
@@ -110,6 +117,8 @@ def test_without_tensorboard_one_line_says_what_to_install(trained, tmp_path, ca
         (["RECIPE", "--seeds", "x"], "invalid int value"),
         (["RECIPE", "--plot", "x.gif"], "end the name in .png"),
         (["RECIPE", "--plot", "none/x.png"], "make it first"),
+        (["RECIPE", "--plot", ""], "--plot is empty"),
+        (["RECIPE", "--tensorboard", "RECIPE"], "it is a file"),
         (["RECIPE", "--out", "/proc/none"], "cannot write"),
         (["RECIPE", "--epochs", "3"], "unrecognized arguments"),
         (["--recipe", "bigbatch"], "did you mean 'bigbatch-compat-f1-mnist'"),
