@@ -41,6 +41,7 @@ def test_defaults():
     recipe = read(TEXT.split("[optimizer]")[0])
     assert recipe.optimizer.momentum_form == "trace"
     assert [p.weight_decay for p in recipe.schedule.phases] == [0.0, 0.0]
+    assert recipe.schedule.decay == "coupled"
 
 
 @pytest.mark.parametrize(
