@@ -32,7 +32,7 @@ def main() -> None:
     x, y = jnp.asarray(data.train_inputs), jnp.asarray(data.train_labels)
     states, static = [], None
     for seed in range(SEEDS):
-        model = build_model(ModelConfig(), (64,), 10, initial_weights_key(seed))
+        model = build_model(ModelConfig(), (8, 8, 1), 10, initial_weights_key(seed))
         weights, static = eqx.partition(model, eqx.is_inexact_array)
         states.append(TrainState(weights, start_of(weights, Rule().optimizer)))
     one = partial(update, static, Rule())

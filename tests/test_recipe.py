@@ -34,7 +34,7 @@ def test_every_section():
     assert [p.weight_decay for p in recipe.schedule.phases] == [5e-4, 0.0]
     assert recipe.optimizer.momentum_form == "velocity"
     assert (recipe.model.width, recipe.data.name, recipe.run.seeds) == (32, "mnist", 3)
-    assert (recipe.train_size, recipe.partial, recipe.run.driver) == (None, "carry", "device")
+    assert (recipe.train_size, recipe.partial, recipe.run.driver) == (None, "carry", "auto")
 
 
 def test_defaults():

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     names = "; ".join(f"{name} ({', '.join(sets)})" for name, sets in built_in().items())
+    presets = [
+        f"{s} {p}" for sets in built_in().values() for s, named in sets.items() for p in named
+    ]
     parser.epilog = (
         "example: noisescale verify increase-batch-size --dataset mnist --data-dir data --seeds 5"
     )
@@ -28,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("experiment", metavar="EXPERIMENT", help=f"a file, or built in: {names}")
     add("--dataset", metavar="NAME", help="data set of a built-in experiment (default digits)")
     add("--data-dir", metavar="DIR", help="where downloaded data sets lie")
+    add("--preset", metavar="NAME", help=f"another size of it: {', '.join(presets)}")
     add("--seeds", type=int, metavar="K", help="number of seeds (default: as in the experiment)")
     add("--out", metavar="DIR", help="results (default: noisescale-runs/EXPERIMENT-DATASET)")
     add("--dry-run", action="store_true", help="show arms and plans; train and write nothing")
@@ -38,12 +42,14 @@ def run(options: argparse.Namespace) -> int:
     """Train, judge, write, print."""
     if options.seeds is not None and not 1 <= options.seeds <= MOST_SEEDS:
         raise InputError(f"--seeds {options.seeds}: it must be from 1 to {MOST_SEEDS:,}")
-    experiment = find_experiment(options.experiment, options.dataset)
+    experiment = find_experiment(options.experiment, options.dataset, options.preset)
     data_dir = None if options.data_dir is None else Path(options.data_dir)
     if options.dry_run:
         return _dry_run(experiment, data_dir, options)
     need("verify")
     name = f"{experiment.name}-{experiment.base.data.name}"
+    if options.preset:
+        name += f"-{options.preset}"
     out = Path(options.out) if options.out else Path("noisescale-runs") / name
     done = _train(experiment, out, data_dir, options.seeds)
     if options.json:

@@ -23,19 +23,24 @@ from noisescale.experiment.specification import (
 from noisescale.recipe import parse_toml, read_text, recipe_from
 
 
-def built_in() -> dict[str, list[str]]:
-    """Names of the built-in experiments and the data sets that each one has."""
-    found: dict[str, list[str]] = {}
+def built_in() -> dict[str, dict[str, list[str]]]:
+    """Names of the built-in experiments, the data sets that each has, and their presets.
+
+    A preset is another size of the same experiment; every data set has one without a name.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
     for file in (resources.files("noisescale.catalogue") / "experiments").iterdir():
         if file.name.endswith(".toml"):
-            name, _, dataset = file.name.removesuffix(".toml").rpartition(".")
-            found.setdefault(name, []).append(dataset)
-    return {name: sorted(datasets) for name, datasets in sorted(found.items())}
+            name, dataset, *preset = file.name.removesuffix(".toml").split(".")
+            found.setdefault(name, {}).setdefault(dataset, []).extend(preset)
+    return {name: dict(sorted(sets.items())) for name, sets in sorted(found.items())}
 
 
-def find_experiment(name: str, dataset: str | None = None) -> Experiment:
+def find_experiment(name: str, dataset: str | None = None, preset: str | None = None) -> Experiment:
     """A built-in experiment by name (data set: digits by default), or one from a file."""
     if name.endswith(".toml") or "/" in name:
+        if preset is not None:
+            raise InputError(f"--preset {preset!r} belongs to built-in experiments, not to a file")
         experiment = read_experiment(Path(name))
         if dataset not in (None, experiment.base.data.name):
             raise InputError(
@@ -50,7 +55,15 @@ def find_experiment(name: str, dataset: str | None = None) -> Experiment:
     if dataset not in known[name]:
         raise unknown_name(f"data set of {name}", dataset, known[name])
     folder = resources.files("noisescale.catalogue") / "experiments"
-    return parse_experiment((folder / f"{name}.{dataset}.toml").read_text("utf-8"), name)
+    file = f"{name}.{dataset}.toml"
+    if preset is not None:
+        presets = known[name][dataset]
+        if not presets:
+            raise InputError(f"{name} on {dataset} has no preset {preset!r}: leave out --preset")
+        if preset not in presets:
+            raise unknown_name(f"preset of {name} on {dataset}", preset, presets)
+        file = f"{name}.{dataset}.{preset}.toml"
+    return parse_experiment((folder / file).read_text("utf-8"), name)
 
 
 def read_experiment(path: Path) -> Experiment:

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from noisescale.recipe import Recipe
 from noisescale.training.batches import Batches
 from noisescale.training.optimizers import Hyper, Rule
 from noisescale.training.pytree import PyTree
@@ -26,6 +27,13 @@ from noisescale.training.steps import (
 
 # Examples in one compiled call: bounds the time between looks at the clock, not the result.
 STRETCH_EXAMPLES = 1 << 16
+
+
+def driver_of(recipe: Recipe) -> str:
+    """ "device" or "host": the recipe's, or the faster one for its model on this backend."""
+    if recipe.run.driver != "auto":
+        return recipe.run.driver
+    return "host" if recipe.model.convolutional and jax.default_backend() == "cpu" else "device"
 
 
 class Driver:

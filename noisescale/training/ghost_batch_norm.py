@@ -59,6 +59,7 @@ class GhostBatchNorm(eqx.Module):
             ghosts: into how many consecutive groups of equal length the examples are divided.
             running: None in training.
         """
+        given, x = x.dtype, at_least_float32(x)
         if running is not None:
             mean, variance, moments = running.mean, running.variance, None
         else:
@@ -71,11 +72,17 @@ class GhostBatchNorm(eqx.Module):
                 )
                 for m in (moments.mean, moments.variance)
             )
-        return (x - mean) * (self.scale * jax.lax.rsqrt(variance + EPSILON)) + self.shift, moments
+        y = (x - mean) * (self.scale * jax.lax.rsqrt(variance + EPSILON)) + self.shift
+        return y.astype(given), moments
 
     def start(self) -> Statistics:
         """Running mean 0 and variance 1."""
         return Statistics(jnp.zeros_like(self.shift), jnp.ones_like(self.scale))
+
+
+def at_least_float32(x: Array) -> Array:
+    """Shorter floating-point numbers as float32."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 # Weighted sums in full precision: accelerators round the factors of a matrix product.

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from noisescale.recipe import OptimizerConfig
-from noisescale.training.data.augmentation import CropFlip
+from noisescale.training.inputs import Inputs
 from noisescale.training.parameters import parameters_of
 from noisescale.training.pytree import PyTree
 
@@ -42,20 +42,22 @@ class Rule(NamedTuple):
         decay: "coupled", "decoupled" or "independent", see noisescale.Schedule.
         running_statistics, batch_norm_decay: mode and decay of the running statistics, see
             ghost_batch_norm.fold.
-        augmentation: of the inputs.
+        inputs: how images become what the model sees.
+        dtype: of activations and products.
     """
 
     optimizer: OptimizerConfig = OptimizerConfig()
     decay: str = "coupled"
     running_statistics: str = "sequential"
     batch_norm_decay: float = 0.9
-    augmentation: CropFlip | None = None
+    inputs: Inputs = Inputs()
+    dtype: str = "float32"
 
     @property
     def draws(self) -> bool:
         """Whether an update draws random numbers of its own."""
         noise = self.optimizer.noise_batch_size or self.optimizer.label_noise
-        return bool(noise or self.augmentation)
+        return bool(noise or self.inputs.augmentation)
 
 
 def start_of(weights: PyTree, optimizer: OptimizerConfig) -> PyTree:

@@ -1,6 +1,7 @@
 """What is measured between updates: loss, error, the weights' way, the gradient's moments."""
 
 from collections.abc import Callable
+from functools import partial
 from math import asin, sqrt
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from noisescale.training.steps import Batch, TrainState, cross_entropy, part_of
 
 # Examples per forward pass of an evaluation; a last part is padded to it.
 EVALUATION_CHUNK = 8192
+# Of a convolutional network, whose activations are many: on a CPU they should fit its cache.
+CONVOLUTIONAL_CHUNK, CONVOLUTIONAL_CHUNK_ON_CPU = 1024, 128
 # One projection for all runs, so that any two of them can be compared.
 _SKETCH_STREAM = 4
 
@@ -67,52 +70,71 @@ class Probes:
     Args:
         static: the model without its arrays.
         parameters: its tensors.
+        chunk: examples per forward pass of an evaluation.
+        loops: whether several gradients are taken in one compiled loop, or one call each.
     """
 
-    def __init__(self, static: PyTree, rule: Rule, parameters: tuple[Parameter, ...]) -> None:
-        self._parameters = parameters
+    def __init__(
+        self,
+        static: PyTree,
+        rule: Rule,
+        parameters: tuple[Parameter, ...],
+        *,
+        chunk: int = EVALUATION_CHUNK,
+        loops: bool = True,
+    ) -> None:
+        self._parameters, self._chunk, self._loops = parameters, chunk, loops
 
         def sums(
             weights: PyTree,
             statistics: tuple[Statistics, ...],
-            inputs: jax.Array,
+            images: jax.Array,
             labels: jax.Array,
             counts: jax.Array,
         ) -> tuple[jax.Array, jax.Array]:
-            how = Pass(counts, 1, None, statistics)
-            logits, _ = eqx.combine(weights, static)(inputs, how)
+            how = Pass(counts, 1, None, statistics, rule.dtype)
+            logits, _ = eqx.combine(weights, static)(rule.inputs(images), how)
             wrong = jnp.argmax(logits, axis=1) != labels
             return jnp.sum(counts * cross_entropy(logits, labels)), jnp.sum(counts * wrong)
 
         def mean_loss(
             statistics: tuple[Statistics, ...],
-            inputs: jax.Array,
+            images: jax.Array,
             labels: jax.Array,
             weights: PyTree,
         ) -> jax.Array:
             counts = jnp.ones(len(labels))
-            return sums(weights, statistics, inputs, labels, counts)[0] / len(labels)
+            return sums(weights, statistics, images, labels, counts)[0] / len(labels)
 
-        def averages(weights: PyTree, inputs: jax.Array, ghosts: int) -> Any:
-            how = Pass(jnp.ones(len(inputs)), ghosts, None, None)
-            _, moments = eqx.combine(weights, static)(inputs, how)
+        def averages(weights: PyTree, images: jax.Array, ghosts: int) -> Any:
+            how = Pass(jnp.ones(len(images)), ghosts, None, None, rule.dtype)
+            _, moments = eqx.combine(weights, static)(rule.inputs(images), how)
             return [average(m) for m in moments]
+
+        def one_moment(
+            weights: PyTree,
+            images: jax.Array,
+            labels: jax.Array,
+            key: jax.Array,
+            hyper: Hyper,
+            total: PyTree,
+            part: Batch,
+        ) -> tuple[PyTree, jax.Array]:
+            variance = hyper.noise_variance
+            gradient, _ = part_of(static, rule, weights, images, labels, part, key, variance)
+            size = jnp.sum(part.counts)
+            small = _square(jax.tree.map(lambda g: g / size, gradient))
+            return jax.tree.map(jnp.add, total, gradient), small
 
         def moments(
             weights: PyTree,
-            inputs: jax.Array,
+            images: jax.Array,
             labels: jax.Array,
             batch: Batch,
             key: jax.Array,
             hyper: Hyper,
         ) -> tuple[jax.Array, jax.Array]:
-            def one(total: PyTree, part: Batch) -> tuple[PyTree, jax.Array]:
-                variance = hyper.noise_variance
-                gradient, _ = part_of(static, rule, weights, inputs, labels, part, key, variance)
-                size = jnp.sum(part.counts)
-                small = _square(jax.tree.map(lambda g: g / size, gradient))
-                return jax.tree.map(jnp.add, total, gradient), small
-
+            one = partial(one_moment, weights, images, labels, key, hyper)
             zero = jax.tree.map(jnp.zeros_like, weights)
             total, small = jax.lax.scan(one, zero, batch)
             size = jnp.sum(batch.counts)
@@ -122,6 +144,7 @@ class Probes:
         self._mean_loss = mean_loss
         self._averages: Any = jax.jit(averages, static_argnums=2)
         self._moments: Any = jax.jit(moments)
+        self._one_moment: Any = jax.jit(one_moment)
         self._squares: Any = jax.jit(_squares)
         self._sketch: Any = jax.jit(_sketch)
         self._sketch_plans: dict[int, tuple[jax.Array, jax.Array]] = {}
@@ -168,7 +191,7 @@ class Probes:
     def gradient_moments(
         self,
         state: TrainState,
-        inputs: jax.Array,
+        images: jax.Array,
         labels: jax.Array,
         batches: Batches,
         key: jax.Array,
@@ -185,39 +208,48 @@ class Probes:
         Source: McCandlish et al. 2018, appendix A.1.
         """
         batch = Batch(*batches[:3])
-        small, big = self._moments(state.weights, inputs, labels, batch, key, hyper)
-        return float(np.mean(np.asarray(small, np.float64))), float(big)
+        if self._loops:
+            small, big = self._moments(state.weights, images, labels, batch, key, hyper)
+            return float(np.mean(np.asarray(small, np.float64))), float(big)
+        total, squares = jax.tree.map(jnp.zeros_like, state.weights), []
+        for number in range(len(batch.indices)):
+            part = Batch(*(a[number] for a in batch))
+            total, square = self._one_moment(state.weights, images, labels, key, hyper, total, part)
+            squares.append(float(square))
+        size = float(np.sum(batch.counts))
+        big = _square(jax.tree.map(lambda g: g / size, total))
+        return float(np.mean(squares)), float(big)
 
     def loss_and_error(
         self,
         weights: PyTree,
         statistics: tuple[Statistics, ...],
-        inputs: jax.Array,
+        images: jax.Array,
         labels: jax.Array,
     ) -> tuple[float, float]:
         """Mean cross-entropy in nats, and the fraction of wrong labels."""
-        total, chunk = len(labels), min(EVALUATION_CHUNK, len(labels))
+        total, chunk = len(labels), min(self._chunk, len(labels))
         loss = wrong = 0.0
         for start in range(0, total, chunk):
             # The last part is the last `chunk` examples; those seen already count 0.
             begin = min(start, total - chunk)
             counts = (np.arange(begin, begin + chunk) >= start).astype(np.float32)
-            x, y = inputs, labels
+            x, y = images, labels
             if chunk < total:
-                x, y = inputs[begin : begin + chunk], labels[begin : begin + chunk]
+                x, y = images[begin : begin + chunk], labels[begin : begin + chunk]
             sums = self._sums(weights, statistics, x, y, counts)
             loss += float(sums[0])
             wrong += float(sums[1])
         return loss / total, wrong / total
 
     def mean_loss(
-        self, statistics: tuple[Statistics, ...], inputs: jax.Array, labels: jax.Array
+        self, statistics: tuple[Statistics, ...], images: jax.Array, labels: jax.Array
     ) -> Callable[[PyTree], jax.Array]:
         """L(w), the mean cross-entropy of these examples at fixed running statistics."""
-        return jax.tree_util.Partial(self._mean_loss, statistics, inputs, labels)
+        return jax.tree_util.Partial(self._mean_loss, statistics, images, labels)
 
     def recalibrated(
-        self, weights: PyTree, inputs: jax.Array, order: NDArray[np.int32], ghost: int
+        self, weights: PyTree, images: jax.Array, order: NDArray[np.int32], ghost: int
     ) -> tuple[Statistics, ...]:
         """Batch norm's statistics at these weights, averaged over ghosts of training examples.
 
@@ -228,12 +260,12 @@ class Probes:
         Source: Wu & Johnson 2021, section 3 (precise batch norm).
         """
         ghosts = max(1, len(order) // ghost)
-        at_once = max(1, min(ghosts, EVALUATION_CHUNK // ghost))
+        at_once = max(1, min(ghosts, self._chunk // ghost))
         total = None
         for first in range(0, ghosts, at_once):
             number = min(at_once, ghosts - first)
             part = order[first * ghost : (first + number) * ghost]
-            found = self._averages(weights, inputs[part], number)
+            found = self._averages(weights, images[part], number)
             total = found if total is None else jax.tree.map(jnp.add, total, found)
         return tuple(Statistics(*(a / count for a in sums)) for count, sums in total or ())
 

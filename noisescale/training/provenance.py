@@ -1,5 +1,6 @@
 """What decides a run's numbers, and where they come from."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -9,22 +10,39 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 
 from noisescale.recipe import Recipe, RunConfig
 from noisescale.training.data import Dataset
+from noisescale.training.drivers import driver_of
+from noisescale.training.models import Factory, build_model
 
 LIBRARIES = ("numpy", "scipy", "jax", "jaxlib", "equinox", "optax")
 
 
-def identity_of(recipe: Recipe, seed: int, dataset: Dataset) -> dict[str, Any]:
+def identity_of(
+    recipe: Recipe, seed: int, dataset: Dataset, factory: Factory | None = None
+) -> dict[str, Any]:
     """Everything that decides a run's numbers: equal identities give identical weights and rows."""
     import noisescale
 
     plain = RunConfig()
-    run = replace(recipe.run, seeds=1, checkpoint_seconds=plain.checkpoint_seconds)
+    run = replace(
+        recipe.run,
+        seeds=1,
+        checkpoint_seconds=plain.checkpoint_seconds,
+        driver=driver_of(recipe),
+    )
+    own = {}
+    if recipe.model.own:
+        # What a recipe does not tell of one's own module: its structure.
+        shape, key = dataset.image_shape, jax.random.key(0)
+        found = build_model(recipe.model, shape, dataset.classes, key, factory)
+        own = {"module": hashlib.sha256(eqx.tree_pformat(found).encode()).hexdigest()}
     return {
         "recipe": asdict(replace(recipe, run=run, train_size=None)),
+        **own,
         "seed": seed,
         "train_size": dataset.train_size,
         "data": dataset.fingerprint,

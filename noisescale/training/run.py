@@ -15,13 +15,18 @@ from noisescale.analysis.plan import Plan, PlanRow
 from noisescale.recipe import Recipe
 from noisescale.training.batches import Arrangement, Feed
 from noisescale.training.data import Dataset
-from noisescale.training.data.augmentation import CropFlip
-from noisescale.training.drivers import Driver
+from noisescale.training.drivers import Driver, driver_of
+from noisescale.training.inputs import inputs_of
 from noisescale.training.measurements import Measurements, Progress, Stopwatch
-from noisescale.training.models import build_model
+from noisescale.training.models import Factory, build_model
 from noisescale.training.optimizers import Hyper, Rule, start_of
 from noisescale.training.parameters import parameters_of
-from noisescale.training.probes import Probes
+from noisescale.training.probes import (
+    CONVOLUTIONAL_CHUNK,
+    CONVOLUTIONAL_CHUNK_ON_CPU,
+    EVALUATION_CHUNK,
+    Probes,
+)
 from noisescale.training.pytree import PyTree
 from noisescale.training.steps import TrainState
 from noisescale.training.stops import Stop, stops_of
@@ -49,26 +54,29 @@ class Watch:
 class Trainer:
     """Data on the device and compiled programs, shared by all runs of a kind of recipe."""
 
-    def __init__(self, recipe: Recipe, dataset: Dataset) -> None:
+    def __init__(self, recipe: Recipe, dataset: Dataset, factory: Factory | None = None) -> None:
         self.recipe, self._dataset = recipe, dataset
+        self._factory = factory
         self._train = (jnp.asarray(dataset.train_inputs), jnp.asarray(dataset.train_labels))
         weights, self._static, _ = self._model(seed=0)
         decay = recipe.schedule.batch_norm_decay
-        augmentation = None
-        if recipe.data.augmentation == "crop-flip":
-            fill = recipe.data.fill / 255
-            augmentation = CropFlip(recipe.data.padding, fill, dataset.image_shape)
         self._rule = Rule(
             recipe.optimizer,
             recipe.schedule.decay,
             recipe.model.running_statistics,
             0.9 if decay is None else decay,
-            augmentation,
+            inputs_of(recipe.data, dataset),
+            recipe.model.dtype,
         )
-        self._driver = Driver(self._static, *self._train, rule=self._rule, kind=recipe.run.driver)
+        kind = driver_of(recipe)
+        self._driver = Driver(self._static, *self._train, rule=self._rule, kind=kind)
         self._draws = self._rule.draws or eqx.combine(weights, self._static).draws
         parameters = parameters_of(weights)
-        probes = Probes(self._static, self._rule, parameters)
+        chunk = EVALUATION_CHUNK
+        if recipe.model.convolutional:
+            on_cpu = jax.default_backend() == "cpu"
+            chunk = CONVOLUTIONAL_CHUNK_ON_CPU if on_cpu else CONVOLUTIONAL_CHUNK
+        probes = Probes(self._static, self._rule, parameters, chunk=chunk, loops=kind == "device")
         self._measurements = Measurements(
             recipe, dataset, self._train, probes, parameters, self._arrangement
         )
@@ -76,9 +84,8 @@ class Trainer:
         self._stretch: dict[int, int] = {}
 
     def _model(self, seed: int) -> tuple[PyTree, PyTree, Any]:
-        shape = self._dataset.train_inputs.shape[1:]
-        key = initial_weights_key(seed)
-        model = build_model(self.recipe.model, shape, self._dataset.classes, key)
+        shape, key = self._dataset.image_shape, initial_weights_key(seed)
+        model = build_model(self.recipe.model, shape, self._dataset.classes, key, self._factory)
         return *eqx.partition(model, eqx.is_inexact_array), model.start_statistics()
 
     @property

@@ -77,7 +77,7 @@ def micro_step(
     static: PyTree,
     rule: Rule,
     weights: PyTree,
-    inputs: Float[Array, "examples *shape"],
+    images: Array,
     labels: Int[Array, " examples"],
     counts: Float[Array, " examples"],
     ghosts: int = 1,
@@ -93,20 +93,18 @@ def micro_step(
         ghosts: into how many consecutive ghosts the micro-batch is divided.
         keys: one per example where anything is drawn; f_i = 1 without noise.
     """
-    model_keys = None
+    model_keys = augmentation_keys = None
     factors = counts
     if keys is not None:
         model_keys = jax.vmap(lambda k: jax.random.fold_in(k, _MODEL))(keys)
-        if rule.augmentation:
-            inputs = rule.augmentation(
-                jax.vmap(lambda k: jax.random.fold_in(k, _AUGMENTATION))(keys), inputs
-            )
+        augmentation_keys = jax.vmap(lambda k: jax.random.fold_in(k, _AUGMENTATION))(keys)
         if rule.optimizer.noise_batch_size:
             factors = counts * loss_factors(keys, noise_variance)
+    inputs = rule.inputs(images, augmentation_keys)
 
     def total_loss(w: PyTree) -> tuple[Array, tuple[Moments, ...]]:
         model = eqx.combine(w, static)
-        logits, moments = model(inputs, Pass(counts, ghosts, model_keys, None))
+        logits, moments = model(inputs, Pass(counts, ghosts, model_keys, None, rule.dtype))
         targets = labels
         if keys is not None and rule.optimizer.label_noise:
             targets = noisy_labels(keys, labels, rule.optimizer.label_noise, logits.shape[1])
@@ -119,7 +117,7 @@ def part_of(
     static: PyTree,
     rule: Rule,
     weights: PyTree,
-    inputs: Float[Array, "examples *shape"],
+    images: Array,
     labels: Int[Array, " examples"],
     part: Batch,
     key: Array,
@@ -136,7 +134,7 @@ def part_of(
     rows, counts, epochs = (a.reshape(-1) for a in part)
     keys = example_keys(key, epochs, rows) if draws else None
     return micro_step(
-        static, rule, weights, inputs[rows], labels[rows], counts, ghosts, keys, noise_variance
+        static, rule, weights, images[rows], labels[rows], counts, ghosts, keys, noise_variance
     )
 
 
@@ -168,7 +166,7 @@ def accumulate(
     rule: Rule,
     state: TrainState,
     so_far: Accumulated,
-    inputs: Float[Array, "examples *shape"],
+    images: Array,
     labels: Int[Array, " examples"],
     part: Batch,
     key: Array,
@@ -181,7 +179,7 @@ def accumulate(
         ghosts: how many the whole update has.
     """
     gradient, moments = part_of(
-        static, rule, state.weights, inputs, labels, part, key, noise_variance
+        static, rule, state.weights, images, labels, part, key, noise_variance
     )
     statistics = tuple(
         fold(
@@ -214,7 +212,7 @@ def update(
     static: PyTree,
     rule: Rule,
     state: TrainState,
-    inputs: Float[Array, "examples *shape"],
+    images: Array,
     labels: Int[Array, " examples"],
     batch: Batch,
     key: Array,
@@ -240,7 +238,7 @@ def update(
     def add(number: Array | int, so_far: Accumulated) -> Accumulated:
         part = Batch(*(a[first + number] for a in batch))
         variance = hyper.noise_variance
-        return accumulate(static, rule, state, so_far, inputs, labels, part, key, variance, ghosts)
+        return accumulate(static, rule, state, so_far, images, labels, part, key, variance, ghosts)
 
     # A single micro-batch needs no loop, in which some programs run slower.
     if isinstance(parts, int) and parts == 1:

@@ -3,17 +3,18 @@
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from noisescale.analysis.plan import Plan
 from noisescale.errors import InputError, shown
-from noisescale.recipe import Recipe, plan_of, read_document, recipe_from
+from noisescale.recipe import ModelConfig, Recipe, plan_of, read_document, recipe_from
 from noisescale.record import Record, RunFolder, sha256_of, sole_user, write_text
 from noisescale.training.batches import check_batches
 from noisescale.training.checkpoints import Keeper, arrays_of, stop_on_sigterm
 from noisescale.training.data import load_dataset
+from noisescale.training.models import Factory
 from noisescale.training.provenance import identity_of, provenance
 from noisescale.training.run import Progress, Stopwatch, Trainer, Watch
 
@@ -48,6 +49,7 @@ def train(
     report: Callable[[Status], None] | None = None,
     data_dir: str | Path | None = None,
     stop: Callable[[], bool] = lambda: False,
+    model: Factory | None = None,
 ) -> Record:
     """Train every seed of a recipe: w_{k+1} = w_k − ε_k · (what its optimizer makes of ∇L_B(w_k)).
 
@@ -62,6 +64,9 @@ def train(
         data_dir: where data sets that are not embedded lie.
         stop: asked between stretches of updates; where it says True a checkpoint is saved. SIGTERM
             does the same, unless the program handles it itself.
+        model: makes the network instead of the recipe's [model]: (image_shape, classes, key=) → an
+            Equinox module from one image (height, width, channels) to its logits, or a
+            noisescale.training.models.Network.
 
     Returns:
         The rows of all seeds, each with its "seed"; "diverged" if one of them is.
@@ -75,19 +80,22 @@ def train(
     for name, given in (("report", report), ("stop", stop)):
         if given is not None and not callable(given):
             raise InputError(f"{name}={shown(given)}: give a function")
+    if model is not None:
+        resolved = replace(resolved, model=_own(resolved.model, model))
     dataset = load_dataset(resolved.data, None if data_dir is None else _folder(data_dir))
     plan = plan_of(resolved, dataset.train_size)
     check_batches(resolved, plan)
     root = _folder(directory)
     seeds = range(resolved.run.seeds)
     folders = [
-        RunFolder(root / f"seed-{seed:04d}", identity_of(resolved, seed, dataset)) for seed in seeds
+        RunFolder(root / f"seed-{seed:04d}", identity_of(resolved, seed, dataset, model))
+        for seed in seeds
     ]
     if resume:
         for folder in folders:
             folder.finished()  # all of them are looked at before any work
     _claim(root)
-    trainer = Trainer(resolved, dataset)
+    trainer = Trainer(resolved, dataset, model)
     records, beside = [], provenance()
     with sole_user(root), stop_on_sigterm(stop) as stop:
         for seed, folder in zip(seeds, folders, strict=True):
@@ -115,6 +123,21 @@ def _resolved(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
     if isinstance(recipe, Mapping):
         return recipe_from(recipe)
     raise InputError(f"recipe={shown(recipe)}: give a file, a dict or a Recipe")
+
+
+def _own(config: ModelConfig, factory: Factory) -> ModelConfig:
+    """The [model] block for a network made by `factory`: its own name, batch norm as it is."""
+    if not callable(factory):
+        raise InputError(f"model={shown(factory)}: give a function or class")
+    name = f"{getattr(factory, '__module__', '')}:{getattr(factory, '__qualname__', 'factory')}"
+    plain = ModelConfig(name=name, batch_norm=config.batch_norm)
+    return replace(
+        plain,
+        ghost_batch_size=config.ghost_batch_size,
+        partial_ghost=config.partial_ghost,
+        running_statistics=config.running_statistics,
+        dtype=config.dtype,
+    )
 
 
 def _folder(name: str | Path) -> Path:

@@ -35,7 +35,7 @@ def softmax(logits):
 def ghost_pass(weights, x, y, factors):
     """(Σ_i f_i ℓ_i of one ghost, its gradient, (mean, biased variance, n) of every layer)."""
     last, n = last_layer(weights), len(y)
-    tape, statistics, a = [], [], x
+    tape, statistics, a = [], [], x.reshape(len(x), -1)
     for k in range(last):
         z = a @ weights[f"W{k}"] + weights[f"b{k}"]
         mean = variance = z_hat = None
@@ -92,7 +92,7 @@ def loss_and_gradient(weights, ghosts, x, y, factors=None):
 
 def evaluated(weights, running, x, y):
     """(mean loss, fraction of wrong labels) with the running statistics."""
-    last, a = last_layer(weights), x
+    last, a = last_layer(weights), x.reshape(len(x), -1)
     for k in range(last):
         a = a @ weights[f"W{k}"] + weights[f"b{k}"]
         if f"scale{k}" in weights:

@@ -15,9 +15,9 @@ from noisescale.recipe import (
     named_document,
     recipe_from,
 )
+from noisescale.training.augmentation import CropFlip
 from noisescale.training.batches import Arrangement
 from noisescale.training.data import load_dataset
-from noisescale.training.data.augmentation import CropFlip
 from noisescale.training.run import Trainer
 
 
@@ -154,8 +154,8 @@ def test_what_is_padded(fill):
     import jax
     import jax.numpy as jnp
 
-    crop = CropFlip(2, fill / 255, (6, 5, 1))
-    images = jnp.ones((500, 30))
+    crop = CropFlip(2, fill / 255)
+    images = jnp.ones((500, 6, 5, 1))
     keys = jax.random.split(jax.random.key(0), 500)
     cut = np.asarray(crop(keys, images)).reshape(500, 6, 5)
     assert cut.shape == (500, 6, 5)
@@ -174,8 +174,8 @@ def test_a_crop_is_a_shift_or_its_mirror():
     import jax
     import jax.numpy as jnp
 
-    crop = CropFlip(1, 0.5, (4, 3, 1))
-    image = jnp.arange(1.0, 13.0).reshape(1, 12)
+    crop = CropFlip(1, 0.5)
+    image = jnp.arange(1.0, 13.0).reshape(1, 4, 3, 1)
     padded = np.pad(np.arange(1.0, 13.0).reshape(4, 3), 1, constant_values=0.5)
     windows = [padded[i : i + 4, j : j + 3] for i in range(3) for j in range(3)]
     allowed = [*windows, *(w[:, ::-1] for w in windows)]

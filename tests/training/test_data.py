@@ -37,7 +37,7 @@ def test_digits_split_is_the_published_one():
     assert sorted(order) == list(range(1797))
     assert list(order[:5]) == [259, 1676, 563, 1463, 1441]
     (x, y), (xt, yt) = load_digits()
-    assert x.shape == (1437, 64) and xt.shape == (360, 64)
+    assert x.shape == (1437, 8, 8, 1) and xt.shape == (360, 8, 8, 1)
     assert x.min() == 0 and x.max() == 1 and x.dtype == np.float32
     assert np.bincount(y, minlength=10).min() > 100 and np.bincount(yt, minlength=10).min() > 20
 

@@ -435,7 +435,7 @@ def test_nesterovs_momentum_is_the_gradient_ahead():
 def model_of(float64=False, **model):
     """(weights, the rest, running statistics) of a recipe's model."""
     config = recipe_of(model=model).model
-    built = build_model(config, (64,), CLASSES, initial_weights_key(0))
+    built = build_model(config, (8, 8, 1), CLASSES, initial_weights_key(0))
     weights, static = eqx.partition(built, eqx.is_inexact_array)
     if float64:
         weights = jax.tree.map(lambda a: a.astype(jnp.float64), weights)
@@ -927,7 +927,7 @@ def hidden_read_off(**model):
 def test_dropout_is_unbiased(dataset, keys):
     probability = 0.3
     model = hidden_read_off(dropout=probability)
-    x = jnp.asarray(np.tile(dataset.train_inputs[:20], (DRAWS // 20, 1)))
+    x = jnp.asarray(np.tile(dataset.train_inputs[:20], (DRAWS // 20, 1, 1, 1)))
     counts = jnp.ones(DRAWS)
     plain, _ = model(x, Pass(counts, 1, None, None))
     dropped, _ = quickly(lambda a: model(a, Pass(counts, 1, keys, None)))(x)
@@ -973,7 +973,7 @@ def test_dropconnect_is_unbiased(dataset, keys):
         assert np.all(np.abs(share - rate) < STANDARD_ERRORS * error / np.sqrt(DRAWS / CLASSES))
     assert len({row.tobytes() for row in kept[which == 0]}) > 50  # every example its own mask
     # With all units on: the mean over masks is the pass without one.
-    x = np.tile(dataset.train_inputs[:1], (DRAWS, 1))
+    x = np.tile(dataset.train_inputs[:1], (DRAWS, 1, 1, 1))
     plain, _ = model(jnp.asarray(x[:1]), Pass(jnp.ones(1), 1, None, None))
     sample = np.asarray(logits_of(eqx.filter(model, eqx.is_array), x), np.float64)
     errors = sample.std(axis=0) / np.sqrt(DRAWS)

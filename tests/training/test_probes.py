@@ -143,7 +143,7 @@ def test_a_sketch_is_unbiased(number, size):
 def test_moments_of_the_next_batchs_gradient(dataset):
     """Against the twin's gradients: parts of 6 of the batch of 24 that the next update uses."""
     progress, states, _ = train(RECIPE, dataset)
-    x, y = dataset.train_inputs.astype(np.float64), dataset.train_labels
+    x, y = dataset.train_inputs.reshape(-1, 64).astype(np.float64), dataset.train_labels
     stream = DataStream(0, 0, 200)
     checked = 0
     for row in progress.rows:

@@ -125,7 +125,7 @@ def test_a_whole_run_is_the_twins(dataset, form, kind):
     )
     progress, plan, _ = train(recipe, dataset, seed=3, replica=1)
     assert [row.updates for row in plan.rows] == [6, 7, 5]
-    x, y = dataset.train_inputs.astype(np.float64), dataset.train_labels
+    x, y = dataset.train_inputs.reshape(-1, 64).astype(np.float64), dataset.train_labels
     stream, position = DataStream(3, 1, 200), 0
     w = [np.asarray(a) for a in (*progress.initial.weights, *progress.initial.biases)]
     w = [a.astype(np.float64) for a in w]
@@ -154,7 +154,7 @@ def test_a_whole_run_is_the_twins(dataset, form, kind):
     last = progress.rows[-1]
     assert last["learning_rate"] == pytest.approx(rate, rel=1e-9)
     train_loss, _, _ = twin.loss_and_gradient(w[:3], w[3:], x, y)
-    test_x = dataset.evaluation_inputs.astype(np.float64)
+    test_x = dataset.evaluation_inputs.reshape(-1, 64).astype(np.float64)
     test_loss, _, _ = twin.loss_and_gradient(w[:3], w[3:], test_x, dataset.evaluation_labels)
     assert last["train_loss"] == pytest.approx(train_loss, rel=1e-5)
     assert last["evaluation_loss"] == pytest.approx(test_loss, rel=1e-5)

@@ -21,7 +21,7 @@ from noisescale.training import (
     steps,
     streams,
 )
-from noisescale.training.data.augmentation import CropFlip
+from noisescale.training.augmentation import CropFlip
 from noisescale.training.ghost_batch_norm import GhostBatchNorm
 from noisescale.training.models import MultilayerPerceptron
 from noisescale.training.self_test import (

@@ -25,7 +25,9 @@ def problem():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(SIZE, FEATURES)).astype(np.float32)
     y = rng.integers(0, CLASSES, SIZE).astype(np.int32)
-    model = build_model(ModelConfig(width=5, depth=2), (FEATURES,), CLASSES, initial_weights_key(1))
+    model = build_model(
+        ModelConfig(width=5, depth=2), (FEATURES, 1, 1), CLASSES, initial_weights_key(1)
+    )
     weights, static = eqx.partition(model, eqx.is_inexact_array)
     return x, y, weights, static
 
@@ -216,7 +218,7 @@ def test_probes(problem, monkeypatch):
 
 
 def test_initial_weights_have_the_stated_variance():
-    model = build_model(ModelConfig(width=400, depth=1), (300,), 10, initial_weights_key(0))
+    model = build_model(ModelConfig(width=400, depth=1), (300, 1, 1), 10, initial_weights_key(0))
     first = np.asarray(model.weights[0])
     # 120,000 draws: relative standard error of the variance √(2/120000) = .4 %; k = 4.
     assert first.var() == pytest.approx(2 / 300, rel=4 * 0.0041)

@@ -12,28 +12,32 @@ class Dataset:
     """Training examples and the split that errors are measured on.
 
     Args:
-        train_inputs: (N, *shape) float32.
+        train_inputs: images (N, height, width, channels), float32 pixels in [0, 1] or bytes.
         train_labels: (N,) int32 in [0, classes).
         evaluation_inputs, evaluation_labels: the same for the evaluation split.
         evaluation_split: "test" or "validation".
-        image_shape: (height, width, channels), which the examples may hold flattened.
-        fingerprint: SHA-256 of the arrays, for the provenance.
+        fingerprint: SHA-256 of the arrays, images as rows, for the provenance.
     """
 
     name: str
-    train_inputs: NDArray[np.float32]
+    train_inputs: NDArray[np.float32] | NDArray[np.uint8]
     train_labels: NDArray[np.int32]
-    evaluation_inputs: NDArray[np.float32]
+    evaluation_inputs: NDArray[np.float32] | NDArray[np.uint8]
     evaluation_labels: NDArray[np.int32]
     evaluation_split: str
     classes: int
-    image_shape: tuple[int, int, int]
     fingerprint: str
 
     @property
     def train_size(self) -> int:
         """N."""
         return len(self.train_labels)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        height, width, channels = self.train_inputs.shape[1:]
+        return height, width, channels
 
 
 def fingerprint(*arrays: NDArray[np.generic]) -> str:

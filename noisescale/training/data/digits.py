@@ -18,7 +18,7 @@ def digits_split() -> NDArray[np.int64]:
 
 
 def load_digits() -> tuple[Arrays, Arrays]:
-    """((train inputs, labels), (test inputs, labels)), pixels divided by 16.
+    """((train images (1437, 8, 8, 1), labels), (test images, labels)), pixels divided by 16.
 
     Source: E. Alpaydin & C. Kaynak 1998, Optical Recognition of Handwritten Digits (UCI).
     """
@@ -30,6 +30,6 @@ def load_digits() -> tuple[Arrays, Arrays]:
         ) from None
     bunch = datasets.load_digits()
     order = digits_split()
-    x = (np.asarray(bunch.data, np.float32) / 16.0)[order]
+    x = (np.asarray(bunch.data, np.float32) / 16.0)[order].reshape(-1, 8, 8, 1)
     y = np.asarray(bunch.target, np.int32)[order]
     return (x[:TRAIN_SIZE], y[:TRAIN_SIZE]), (x[TRAIN_SIZE:], y[TRAIN_SIZE:])

@@ -21,7 +21,7 @@ FILES = {
 
 
 def load_mnist(data_dir: Path | None) -> tuple[Arrays, Arrays]:
-    """((train inputs, labels), (test inputs, labels)), pixels divided by 255 and flattened.
+    """((train images (N, 28, 28, 1), labels), (test images, labels)), pixels divided by 255.
 
     Args:
         data_dir: the folder with the four files, or its parent with a folder "mnist"; by default
@@ -34,7 +34,7 @@ def load_mnist(data_dir: Path | None) -> tuple[Arrays, Arrays]:
     """
     folder = _folder(data_dir)
     train, test = (_split(folder, name) for name in ("train", "test"))
-    if train[0].shape[1] != test[0].shape[1]:
+    if train[0].shape[1:] != test[0].shape[1:]:
         raise InputError(f"{str(folder)!r}: training and test images differ in size")
     return train, test
 
@@ -66,8 +66,7 @@ def _split(folder: Path, name: str) -> Arrays:
         )
     if labels.max(initial=0) > 9:
         raise InputError(f"{str(folder)!r}: {name} labels go up to {labels.max()}, MNIST's to 9")
-    flat = images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
-    return flat, labels.astype(np.int32)
+    return images[..., None].astype(np.float32) / np.float32(255), labels.astype(np.int32)
 
 
 def _existing(folder: Path, file: str) -> Path:

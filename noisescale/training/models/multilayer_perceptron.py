@@ -5,17 +5,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from noisescale.training.ghost_batch_norm import GhostBatchNorm, Moments, Statistics
-from noisescale.training.models.forward import Pass
+from noisescale.training.ghost_batch_norm import GhostBatchNorm
+from noisescale.training.models.forward import Flow, Network
+from noisescale.training.models.layers import flat
 
 
-class MultilayerPerceptron(eqx.Module):
+class MultilayerPerceptron(Network):
     """x ← max(0, norm(W x + b)) per hidden layer, then logits = W x + b.
 
     Weights start as N(0, 2/fan-in), biases at 0 (He et al. 2015). With five hidden layers of 512
     units and batch norm it is the F1 of Keskar et al. 2017 and Hoffer et al. 2017.
 
     Args:
+        features: pixels times channels.
         batch_norm: whether norm is a GhostBatchNorm, or nothing.
         dropout: hidden activations are set to 0 with this probability in training, the others
             divided by 1 − p (Srivastava et al. 2014).
@@ -56,44 +58,26 @@ class MultilayerPerceptron(eqx.Module):
         """Whether training draws random numbers."""
         return bool(self.dropout or self.dropconnect)
 
-    def __call__(
-        self, x: Float[Array, "examples features"], how: Pass
-    ) -> tuple[Float[Array, "examples classes"], tuple[Moments, ...]]:
-        """Logits, and the statistics of every norm's ghosts."""
-        last, moments = len(self.weights) - 1, []
+    def logits(
+        self, x: Float[Array, "examples *shape"], flow: Flow
+    ) -> Float[Array, "examples classes"]:
+        """Scores of the classes, from images or from their pixels in a row."""
+        x, last = flat(x), len(self.weights) - 1
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = self._linear(x, weight, how.keys, layer) + bias
+            y = self._product(x, weight.astype(x.dtype), flow, layer) + bias.astype(x.dtype)
             if layer == last:
-                break
-            if self.norms:
-                running = None if how.running is None else how.running[layer]
-                x, new = self.norms[layer](x, how.counts, how.ghosts, running)
-                moments += [] if new is None else [new]
-            x = self._dropped(jax.nn.relu(x), how.keys, layer)
-        return x, tuple(moments)
+                return y
+            y = flow.normalize(self.norms[layer] if self.norms else None, y)
+            x = flow.drop(jax.nn.relu(y), self.dropout)
+        raise AssertionError("a network has an output layer")
 
-    def start_statistics(self) -> tuple[Statistics, ...]:
-        """Running statistics before the first update."""
-        return tuple(norm.start() for norm in self.norms)
-
-    def _linear(self, x: Array, weight: Array, keys: Array | None, layer: int) -> Array:
-        if keys is None or not self.dropconnect or layer == 0:
+    def _product(self, x: Array, weight: Array, flow: Flow, layer: int) -> Array:
+        if flow.how.keys is None or not self.dropconnect or layer == 0:
             return x @ weight
         kept = 1.0 - self.dropconnect
 
         def one(key: Array, row: Array) -> Array:
-            mask = jax.random.bernoulli(jax.random.fold_in(key, 2 * layer), kept, weight.shape)
-            return row @ jnp.where(mask, weight / kept, 0.0)
+            mask = jax.random.bernoulli(key, kept, weight.shape)
+            return row @ jnp.where(mask, weight / kept, jnp.zeros_like(weight))
 
-        return jax.vmap(one)(keys, x)
-
-    def _dropped(self, x: Array, keys: Array | None, layer: int) -> Array:
-        if keys is None or not self.dropout:
-            return x
-        kept = 1.0 - self.dropout
-
-        def one(key: Array, row: Array) -> Array:
-            mask = jax.random.bernoulli(jax.random.fold_in(key, 2 * layer + 1), kept, row.shape)
-            return jnp.where(mask, row / kept, 0.0)
-
-        return jax.vmap(one)(keys, x)
+        return jax.vmap(one)(flow.draw(), x)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 from noisescale.training import steps, streams
-from noisescale.training.data.augmentation import CropFlip
+from noisescale.training.augmentation import CropFlip
 from noisescale.training.models import MultilayerPerceptron, Pass
 from noisescale.training.pytree import PyTree
 from noisescale.training.self_test import twins
@@ -130,9 +130,9 @@ def _dropout() -> Iterator[float]:
 @check("crops and mirror images of examples, their corners drawn alike", 0.0)
 def _augmentation() -> Iterator[float]:
     rng = np.random.default_rng(16)
-    for padding, fill, shape, flat in ((4, 0.0, (32, 32, 3), True), (2, -0.75, (5, 7, 1), False)):
+    for padding, fill, shape in ((4, 0.0, (32, 32, 3)), (2, -0.75, (5, 7, 1))):
         images = single(rng.standard_normal((65, *shape)))
-        augment = CropFlip(padding, fill, shape)
+        augment = CropFlip(padding, fill)
 
         def drawn(keys: Array, offsets: int = 2 * padding + 1) -> tuple[Array, Array]:
             def one(key: Array) -> tuple[Array, Array]:
@@ -147,8 +147,7 @@ def _augmentation() -> Iterator[float]:
         keys, _ = _keys(len(images))
         corners, mirrored = map(np.asarray, jax.jit(drawn)(keys))
         true = twins.crop_flip(images, corners, mirrored, padding=padding, fill=fill)
-        form = (len(images), -1) if flat else images.shape
-        yield off(jax.jit(augmented)(keys, images.reshape(form)), true.reshape(form))
+        yield off(jax.jit(augmented)(keys, images), true)
 
 
 def _keys(number: int = _DRAWS) -> tuple[Array, Array]:
