@@ -14,6 +14,7 @@ KNOWN = {
     "goyal2017-resnet50-imagenet": (450410, 1281167, 0.9, 1e-4, 0.9),
     "goyal2017-resnet50-imagenet-8192": (14075, 1281167, 0.9, 1e-4, 0.9),
     "hoffer2017-c1-cifar10": (78125, 50000, 0.0, 5e-4, 0.9),
+    "hoffer2017-c3-cifar100": (78125, 50000, 0.0, 5e-4, 0.9),
     "hoffer2017-f1-mnist": (23438, 60000, 0.9, 1e-4, 0.9),
     "hoffer2017-resnet44-cifar10": (78125, 50000, 0.9, 1e-4, 0.9),
     "hoffer2017-wrn-cifar100": (78125, 50000, 0.9, 1e-4, 0.9),
@@ -29,12 +30,15 @@ NOT_READ = {
     ("goyal2017-resnet50-imagenet-8192", "train_size"): "recalled",
     ("hoffer2017-c1-cifar10", "batch_norm_decay"): "computed",
     ("hoffer2017-c1-cifar10", "phase.batch_size"): "recalled",
+    ("hoffer2017-c3-cifar100", "batch_norm_decay"): "computed",
+    ("hoffer2017-c3-cifar100", "phase.batch_size"): "recalled",
     ("hoffer2017-f1-mnist", "batch_norm_decay"): "computed",
     ("hoffer2017-f1-mnist", "phase.batch_size"): "recalled",
     ("hoffer2017-resnet44-cifar10", "batch_norm_decay"): "computed",
     ("hoffer2017-resnet44-cifar10", "phase.batch_size"): "recalled",
     ("hoffer2017-wrn-cifar100", "batch_norm_decay"): "computed",
     ("hoffer2017-wrn-cifar100", "phase.batch_size"): "recalled",
+    ("koshian2019-cifar10", "model.width"): "recalled",
     ("smith2018-cifar10", "phase.epochs"): "inferred",
     ("smith2018-imagenet", "train_size"): "recalled",
     ("smith2018-imagenet", "phase.epochs"): "inferred",
@@ -129,7 +133,7 @@ def test_a_source_of_nothing_is_told():
     document["sources"]["phase.weight_decay"] = "nowhere"
     assert source_faults(document) == ["phase.weight_decay is not in the recipe"]
     del document["sources"]
-    assert len(source_faults(document)) == 5
+    assert len(source_faults(document)) == 7
 
 
 @pytest.mark.parametrize(("name", "key"), NOT_READ)

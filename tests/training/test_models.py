@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from noisescale.errors import InputError
+from noisescale.recipe import named_document, named_recipes, recipe_from
 from noisescale.recipe.model import FAMILIES, ModelConfig
 from noisescale.training.models import build_model
 from noisescale.training.models.forward import Pass, norms_of
@@ -269,3 +270,30 @@ def test_a_function_instead_of_a_name(tmp_path):
     assert train(recipe, tmp_path / "run", model=own_models.PlainModule).rows == first.rows
     with pytest.raises(InputError, match="another run"):
         train(recipe, tmp_path / "run", model=own_models.Dropping)
+
+
+# Recipes that ship with a model: its parameters.
+RECIPES = {
+    "bigbatch-compat-f1-mnist": 1_462_794,
+    "hoffer2017-c1-cifar10": 1_388_490,
+    "hoffer2017-c3-cifar100": 1_405_860,
+    "hoffer2017-f1-mnist": 1_462_794,
+    "hoffer2017-resnet44-cifar10": 661_338,
+    "hoffer2017-wrn-cifar100": 2_777_674 + 90 * 257,
+    "koshian2019-augmentation-cifar10": 1_925_258,
+    "koshian2019-cifar10": 1_925_258,
+    "smith2018-cifar10": 2_748_890,
+}
+
+
+@pytest.mark.parametrize("name", sorted(named_recipes()))
+def test_recipes_that_ship_name_their_model(name):
+    recipe = recipe_from(named_document(name))
+    if name not in RECIPES:  # ImageNet cannot be loaded
+        assert name.endswith(("imagenet", "imagenet-8192")), "model missing"
+        return
+    shape = (28, 28, 1) if recipe.data.name == "mnist" else CIFAR
+    classes = 100 if recipe.data.name == "cifar100" else 10
+    model = eqx.filter_eval_shape(build_model, recipe.model, shape, classes, jax.random.key(0))
+    sizes = [a.size for a in jax.tree.leaves(model) if isinstance(a, jax.ShapeDtypeStruct)]
+    assert sum(sizes) == RECIPES[name]

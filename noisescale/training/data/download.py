@@ -159,9 +159,10 @@ def _transfer(
     response = _ask(url, done, opener)
     if response is None:
         # The server has nothing after these bytes, which are not the file: from the beginning.
+        digest, done = _md5(), 0
         response = _ask(url, 0, opener)
     with response:
-        if response is None or response.status != http.client.PARTIAL_CONTENT:
+        if response.status != http.client.PARTIAL_CONTENT:
             digest, done = _md5(), 0
         length = response.headers.get("Content-Length", "")
         total = done + int(length) if length.isdecimal() else None
@@ -170,7 +171,7 @@ def _transfer(
             # Unbuffered, so that what was reported is in the file whatever happens next.
             out = open(part, "ab" if done else "wb", buffering=0)
         with out:
-            while chunk := _read(response):
+            while done != total and (chunk := _read(response)):
                 with _disk(part):
                     _write(out, chunk)
                 digest.update(chunk)
@@ -215,7 +216,8 @@ def _ask(url: str, start: int, opener: Callable[..., Any]) -> Any:
 
 def _read(response: Any) -> bytes:
     try:
-        return response.read(CHUNK)
+        # What has arrived, so that a connection that breaks loses none of it.
+        return response.read1(CHUNK)
     except (OSError, http.client.HTTPException) as error:
         raise _Refused(_text(error)) from None
 
