@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisescale.cli import fail
+from noisescale.cli.data import add_data_arguments, data_dir_of
 from noisescale.cli.extras import TRAIN, need
 from noisescale.cli.interrupts import stop_wish
 from noisescale.errors import InputError
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("file", nargs="?", metavar="RECIPE.toml", help="a recipe with [model], [data] and [run]")
     names = ", ".join(trainable())
     add("--recipe", metavar="NAME", help=f"a built-in recipe instead of a file: {names}")
-    add("--data-dir", metavar="DIR", help="where downloaded data sets lie")
+    add_data_arguments(parser)
     add("--seeds", type=int, metavar="K", help="number of seeds (default: as in the recipe)")
     add("--out", metavar="DIR", help="the runs (default: noisescale-runs/RECIPE)")
     add("--fresh", action="store_true", help="begin anew instead of going on with what is there")
@@ -100,6 +101,7 @@ def _train(recipe: Recipe, out: Path, options: argparse.Namespace) -> "Record":
     from noisescale.training.checkpoints import Stopped
     from noisescale.training.train import train
 
+    data_dir = data_dir_of(options, recipe.data.name)
     bar = _Bar()
     logs = _logs(options.tensorboard)
 
@@ -114,7 +116,7 @@ def _train(recipe: Recipe, out: Path, options: argparse.Namespace) -> "Record":
                 out,
                 resume=not options.fresh,
                 report=report,
-                data_dir=options.data_dir,
+                data_dir=data_dir,
                 stop=stop,
             )
     except Stopped:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noisescale.cli import fail
+from noisescale.cli.data import add_data_arguments, data_dir_of
 from noisescale.cli.extras import need
 from noisescale.cli.interrupts import stop_wish
 from noisescale.errors import InputError
@@ -30,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("experiment", metavar="EXPERIMENT", help=f"a file, or built in: {names}")
     add("--dataset", metavar="NAME", help="data set of a built-in experiment (default digits)")
-    add("--data-dir", metavar="DIR", help="where downloaded data sets lie")
     add("--preset", metavar="NAME", help=f"another size of it: {', '.join(presets)}")
     add("--seeds", type=int, metavar="K", help="number of seeds (default: as in the experiment)")
+    add_data_arguments(parser)
     add("--out", metavar="DIR", help="results (default: noisescale-runs/EXPERIMENT-DATASET)")
     add("--dry-run", action="store_true", help="show arms and plans; train and write nothing")
     add("--json", action="store_true", help="print results.json on standard output")
@@ -43,10 +44,10 @@ def run(options: argparse.Namespace) -> int:
     if options.seeds is not None and not 1 <= options.seeds <= MOST_SEEDS:
         raise InputError(f"--seeds {options.seeds}: it must be from 1 to {MOST_SEEDS:,}")
     experiment = find_experiment(options.experiment, options.dataset, options.preset)
-    data_dir = None if options.data_dir is None else Path(options.data_dir)
     if options.dry_run:
-        return _dry_run(experiment, data_dir, options)
+        return _dry_run(experiment, options)
     need("verify")
+    data_dir = data_dir_of(options, experiment.base.data.name)
     name = f"{experiment.name}-{experiment.base.data.name}"
     if options.preset:
         name += f"-{options.preset}"
@@ -117,9 +118,10 @@ def _stop(bar: "Progress") -> None:
         bar.stop()
 
 
-def _dry_run(experiment: Experiment, data_dir: Path | None, options: argparse.Namespace) -> int:
+def _dry_run(experiment: Experiment, options: argparse.Namespace) -> int:
     from noisescale.cli.tables import Output, numbers, table
 
+    data_dir = None if options.data_dir is None else Path(options.data_dir)
     train_size = experiment.base.train_size
     # Without the files of a data set, the declared size has to do.
     if train_size is None or data_dir is not None or experiment.base.data.name == "digits":

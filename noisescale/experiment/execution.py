@@ -185,7 +185,7 @@ class _Branches:
         what = f"seed {self.seed}, {arm.name}"
         if found is not None:
             self.report(what, found.update - progress.update)
-            progress = found
+            progress = self.trainer.placed(found)
         watch = Watch(report=partial(self.report, what), between=keeper.between)
         return self.trainer.run_phase(progress, arm.plan, depth, watch)
 

@@ -104,6 +104,8 @@ class RunConfig:
         replica: same initial weights, another data order for every replica number.
         driver: "device" (many updates in one compiled call), "host" (one call per update), or
             "auto": host for convolutions on a CPU, device for everything else.
+        devices: among which the examples of a micro-batch are divided; 0: all there are. Another
+            number gives the same run up to rounding.
         micro_batch_size: gradients of a batch are accumulated over parts of this size; 0 takes
             the batch in one part.
         evaluate_every: epochs between measurements of loss and error.
@@ -116,6 +118,7 @@ class RunConfig:
     seeds: int = 5
     replica: int = 0
     driver: str = "auto"
+    devices: int = 1
     micro_batch_size: int = 0
     evaluate_every: float = 1.0
     checkpoint_seconds: float = 60.0
@@ -130,6 +133,7 @@ class RunConfig:
         whole("run.seeds", self.seeds, 1, 10000)
         whole("run.replica", self.replica, 0)
         choice("run.driver", self.driver, ("auto", "device", "host"))
+        whole("run.devices", self.devices, 0)
         whole("run.micro_batch_size", self.micro_batch_size, 0)
         given: Any = self.until_distance
         values = listed("run.until_distance", given, "give a list of distances, one per phase")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from noisescale.errors import InputError, shown
 from noisescale.recipe import DataConfig
 from noisescale.training.augmentation import named
 from noisescale.training.data import Dataset
@@ -53,10 +54,21 @@ def inputs_of(config: DataConfig, dataset: Dataset) -> Inputs:
 
     Source: "imagenet" and "half" are the constants of eladhoffer/bigBatch, preprocess.py.
     """
-    options = {}
+    options: dict[str, Any] = {}
     if config.augmentation == "crop-flip":
         options = {"padding": config.padding, "fill": config.fill / 255}
+    for name, value in config.augmentation_parameters:
+        options[name] = value
     augmentation = named(config.augmentation, **options)
+    plain = named(config.augmentation)
+    for name, value in config.augmentation_parameters:
+        if type(value) is not type(getattr(plain, name)) and not (
+            type(value) is int and type(getattr(plain, name)) is float
+        ):
+            raise InputError(
+                f"data.augmentation_parameters.{name}={shown(value)}: the default is "
+                f"{getattr(plain, name)!r}, give something of that kind"
+            )
     channels = dataset.image_shape[2]
     match config.normalization:
         case "none":

@@ -21,6 +21,7 @@ from noisescale.training.landscape import (
     loss_along_rays,
     loss_at_random_points,
 )
+from noisescale.training.mesh import on_all
 from noisescale.training.optimizers import Hyper
 from noisescale.training.parameters import Parameter
 from noisescale.training.probes import Probes
@@ -90,10 +91,8 @@ class Measurements:
     ) -> None:
         self._recipe, self._train, self._probes = recipe, train, probes
         self._parameters, self._arrangement = parameters, arrangement
-        self._evaluation = (
-            jnp.asarray(dataset.evaluation_inputs),
-            jnp.asarray(dataset.evaluation_labels),
-        )
+        evaluation = (dataset.evaluation_inputs, dataset.evaluation_labels)
+        self._evaluation = on_all(probes.mesh, tuple(jnp.asarray(a) for a in evaluation))
 
     def distance(self, progress: Progress) -> float:
         """‖w − w_0‖₂ over all weights."""

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array
 
 from noisescale.recipe import OptimizerConfig
@@ -44,6 +45,7 @@ class Rule(NamedTuple):
             ghost_batch_norm.fold.
         inputs: how images become what the model sees.
         dtype: of activations and products.
+        mesh: of devices among which examples are divided; None: one device.
     """
 
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -52,6 +54,7 @@ class Rule(NamedTuple):
     batch_norm_decay: float = 0.9
     inputs: Inputs = Inputs()
     dtype: str = "float32"
+    mesh: Mesh | None = None
 
     @property
     def draws(self) -> bool:

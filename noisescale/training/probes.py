@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from noisescale.training.batches import Batches
 from noisescale.training.ghost_batch_norm import Statistics, average
+from noisescale.training.mesh import divided
 from noisescale.training.models import Pass
 from noisescale.training.optimizers import Hyper, Rule
 from noisescale.training.parameters import Parameter
@@ -84,6 +85,7 @@ class Probes:
         loops: bool = True,
     ) -> None:
         self._parameters, self._chunk, self._loops = parameters, chunk, loops
+        self.mesh = rule.mesh
 
         def sums(
             weights: PyTree,
@@ -93,6 +95,7 @@ class Probes:
             counts: jax.Array,
         ) -> tuple[jax.Array, jax.Array]:
             how = Pass(counts, 1, None, statistics, rule.dtype)
+            images = divided(rule.mesh, images)
             logits, _ = eqx.combine(weights, static)(rule.inputs(images), how)
             wrong = jnp.argmax(logits, axis=1) != labels
             return jnp.sum(counts * cross_entropy(logits, labels)), jnp.sum(counts * wrong)
@@ -107,6 +110,7 @@ class Probes:
             return sums(weights, statistics, images, labels, counts)[0] / len(labels)
 
         def averages(weights: PyTree, images: jax.Array, ghosts: int) -> Any:
+            images = divided(rule.mesh, images)
             how = Pass(jnp.ones(len(images)), ghosts, None, None, rule.dtype)
             _, moments = eqx.combine(weights, static)(rule.inputs(images), how)
             return [average(m) for m in moments]

@@ -18,6 +18,7 @@ from noisescale.training.data import Dataset
 from noisescale.training.drivers import Driver, driver_of
 from noisescale.training.inputs import inputs_of
 from noisescale.training.measurements import Measurements, Progress, Stopwatch
+from noisescale.training.mesh import mesh_over, on_all
 from noisescale.training.models import Factory, build_model
 from noisescale.training.optimizers import Hyper, Rule, start_of
 from noisescale.training.parameters import parameters_of
@@ -57,7 +58,10 @@ class Trainer:
     def __init__(self, recipe: Recipe, dataset: Dataset, factory: Factory | None = None) -> None:
         self.recipe, self._dataset = recipe, dataset
         self._factory = factory
-        self._train = (jnp.asarray(dataset.train_inputs), jnp.asarray(dataset.train_labels))
+        self._mesh = mesh_over(recipe.run.devices)
+        self._train = on_all(
+            self._mesh, (jnp.asarray(dataset.train_inputs), jnp.asarray(dataset.train_labels))
+        )
         weights, self._static, _ = self._model(seed=0)
         decay = recipe.schedule.batch_norm_decay
         self._rule = Rule(
@@ -67,6 +71,7 @@ class Trainer:
             0.9 if decay is None else decay,
             inputs_of(recipe.data, dataset),
             recipe.model.dtype,
+            self._mesh,
         )
         kind = driver_of(recipe)
         self._driver = Driver(self._static, *self._train, rule=self._rule, kind=kind)
@@ -103,7 +108,12 @@ class Trainer:
         """The initial weights of a seed."""
         weights, _, statistics = self._model(seed)
         state = TrainState(weights, start_of(weights, self.recipe.optimizer), statistics)
-        return Progress(seed, replica, state, weights)
+        return self.placed(Progress(seed, replica, state, weights))
+
+    def placed(self, progress: Progress) -> Progress:
+        """The run on the trainer's devices."""
+        state, initial = on_all(self._mesh, (progress.state, progress.initial))
+        return replace(progress, state=state, initial=initial)
 
     def landscape(self, progress: Progress) -> dict[str, Any]:
         """See Measurements.landscape."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from noisescale.training.ghost_batch_norm import Moments, Statistics, fold
+from noisescale.training.mesh import divided, divided_ghosts, kept_on_all
 from noisescale.training.models import Pass
 from noisescale.training.optimizers import Hyper, Rule, apply_update
 from noisescale.training.pytree import PyTree
@@ -131,7 +132,8 @@ def part_of(
     """
     draws = rule.draws or eqx.combine(weights, static).draws
     ghosts = part.indices.shape[0]
-    rows, counts, epochs = (a.reshape(-1) for a in part)
+    whole = divided_ghosts(rule.mesh, part)
+    rows, counts, epochs = (divided(rule.mesh, a.reshape(-1)) for a in whole)
     keys = example_keys(key, epochs, rows) if draws else None
     return micro_step(
         static, rule, weights, images[rows], labels[rows], counts, ghosts, keys, noise_variance
@@ -205,7 +207,7 @@ def finish(rule: Rule, state: TrainState, total: Accumulated, hyper: Hyper) -> T
     """The state after an update whose micro-batches are accumulated."""
     gradient = jax.tree.map(lambda g: g / total.examples, total.gradient)
     weights, optimizer = apply_update(state.weights, state.optimizer, gradient, hyper, rule)
-    return TrainState(weights, optimizer, total.statistics)
+    return kept_on_all(rule.mesh, TrainState(weights, optimizer, total.statistics))
 
 
 def update(

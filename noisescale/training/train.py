@@ -94,8 +94,8 @@ def train(
     if resume:
         for folder in folders:
             folder.finished()  # all of them are looked at before any work
-    _claim(root)
     trainer = Trainer(resolved, dataset, model)
+    _claim(root)
     records, beside = [], provenance()
     with sole_user(root), stop_on_sigterm(stop) as stop:
         for seed, folder in zip(seeds, folders, strict=True):
@@ -198,7 +198,9 @@ def _train_seed(
     replica = trainer.recipe.run.replica
     blank = trainer.blank(seed, replica)
     progress = keeper.resume(blank) if resume else None
-    if progress is None:
+    if progress is not None:
+        progress = trainer.placed(progress)
+    else:
         keeper.begin()
         _look_around(trainer, blank, folder)
         progress = trainer.start(seed, replica)

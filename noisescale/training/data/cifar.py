@@ -85,7 +85,8 @@ def load_cifar(name: str, data_dir: Path | None) -> tuple[Arrays, Arrays]:
     form = FORMATS[name]
     try:
         place = _place(name, _given(form, data_dir))
-        read = _read_folder if place.is_dir() else _read_archive
+        unpacked = place.is_dir() and place.name != form.archive
+        read = _read_folder if unpacked else _read_archive
         records = read(form, place)
     except PermissionError as error:
         where = error.filename or data_dir

@@ -100,7 +100,7 @@ def download(
         raise unknown_name("data set", name, sources)
     folder = Path(directory)
     for source in sources[name]:
-        _fetch(source, folder / source.path, report or _silent, opener)
+        _fetch(source, folder / source.path, _silent if report is None else report, opener)
     return folder
 
 
