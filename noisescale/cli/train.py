@@ -16,6 +16,7 @@ from noisescale.recipe import Recipe, named_document, named_recipes, read_docume
 
 if TYPE_CHECKING:
     from noisescale.record import Record
+    from noisescale.training.processes import Job
     from noisescale.training.train import Status
 
 Listener = Callable[["Status"], None]
@@ -33,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     add("--seeds", type=int, metavar="K", help="number of seeds (default: as in the recipe)")
     add("--out", metavar="DIR", help="the runs (default: noisescale-runs/RECIPE)")
+    add("--devices", type=int, metavar="N", help="divide every batch among N devices; 0: all")
+    add("--parallel", type=int, metavar="N", help="train N seeds at a time, each on one device")
+    add("--coordinator", metavar="HOST:PORT", help="one of several processes: where process 0 is")
+    add("--processes", type=int, metavar="N", help="how many there are (default 2)")
+    add("--process", type=int, metavar="K", help="which one this is, from 0")
     add("--fresh", action="store_true", help="begin anew instead of going on with what is there")
     add("--plot", metavar="FILE", help="draw loss, error and distance (PNG, PDF or SVG)")
     add("--tensorboard", metavar="DIR", help="log losses and errors for TensorBoard as well")
@@ -61,7 +67,14 @@ def run(options: argparse.Namespace) -> int:
         check_ending(Path(options.plot))
         if not folder.is_dir() and folder != out:
             raise InputError(f"no folder {str(folder)!r} for the figure: make it first")
-    record = _train(recipe, out, options)
+    job = _job(options)
+    from noisescale.training.processes import is_first, joined
+
+    with joined(job):
+        record = _train(recipe, out, options)
+        first = is_first()
+    if not first:
+        return 0
     if options.plot:
         from noisescale.plots import run_figure, save
 
@@ -73,6 +86,20 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print(summary)
     return 0
+
+
+def _job(options: argparse.Namespace) -> "Job | None":
+    from noisescale.training.processes import Job
+
+    if options.coordinator is None:
+        for name in ("process", "processes"):
+            if getattr(options, name) is not None:
+                raise InputError(f"--{name} needs --coordinator: where is process 0?")
+        return None
+    if options.process is None:
+        raise InputError("--coordinator needs --process: which one is this, from 0?")
+    processes = 2 if options.processes is None else options.processes
+    return Job(coordinator=options.coordinator, processes=processes, process=options.process)
 
 
 def _extra(options: argparse.Namespace) -> str:
@@ -90,15 +117,18 @@ def _recipe(options: argparse.Namespace) -> tuple[Recipe, str]:
             raise InputError(
                 f"--recipe {name}: it states no [model]; with one are {', '.join(trainable())}"
             )
-    if options.seeds is not None:
-        run = document.setdefault("run", {})
-        if isinstance(run, dict):
-            run["seeds"] = options.seeds
+    given = {"seeds": options.seeds, "devices": options.devices}
+    if options.coordinator is not None and options.devices is None:
+        given["devices"] = 0
+    run = document.setdefault("run", {})
+    if isinstance(run, dict):
+        run |= {key: value for key, value in given.items() if value is not None}
     return recipe_from(document), name
 
 
 def _train(recipe: Recipe, out: Path, options: argparse.Namespace) -> "Record":
     from noisescale.training.checkpoints import Stopped
+    from noisescale.training.processes import is_first
     from noisescale.training.train import train
 
     data_dir = data_dir_of(options, recipe.data.name)
@@ -115,9 +145,10 @@ def _train(recipe: Recipe, out: Path, options: argparse.Namespace) -> "Record":
                 recipe,
                 out,
                 resume=not options.fresh,
-                report=report,
+                report=report if is_first() else None,
                 data_dir=data_dir,
                 stop=stop,
+                parallel=1 if options.parallel is None else options.parallel,
             )
     except Stopped:
         bar.close()

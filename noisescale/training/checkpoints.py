@@ -14,6 +14,7 @@ import numpy as np
 from noisescale.errors import InputError, shown
 from noisescale.record import Arrays, RunFolder, sha256_of
 from noisescale.training.measurements import Progress
+from noisescale.training.processes import together
 from noisescale.training.pytree import PyTree
 
 COUNTERS = ("update", "examples", "phase", "phase_update", "phase_examples", "stops", "diverged")
@@ -124,8 +125,9 @@ class Keeper:
 
     def between(self, progress: Progress) -> None:
         """Look at the clock and at `stop`; raises Stopped once the checkpoint is saved."""
-        stop = self._stop()
-        if stop or time.monotonic() - self._saved_at >= self._seconds:
+        waited, wish = together([time.monotonic() - self._saved_at, float(self._stop())])
+        stop = wish > 0
+        if stop or waited >= self._seconds:
             self.save(progress)
         if stop:
             raise Stopped

@@ -33,6 +33,7 @@ def identity_of(
         seeds=1,
         checkpoint_seconds=plain.checkpoint_seconds,
         driver=driver_of(recipe),
+        devices=recipe.run.devices or len(jax.devices()),
     )
     own = {}
     if recipe.model.own:
@@ -74,6 +75,7 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "devices": [device.device_kind for device in jax.devices()],
+        "processes": jax.process_count(),
         "threads": os.cpu_count(),
         "versions": library_versions(),
     }

@@ -28,6 +28,7 @@ from noisescale.training.probes import (
     EVALUATION_CHUNK,
     Probes,
 )
+from noisescale.training.processes import together
 from noisescale.training.pytree import PyTree
 from noisescale.training.steps import TrainState
 from noisescale.training.stops import Stop, stops_of
@@ -202,6 +203,7 @@ class Trainer:
         jax.block_until_ready(state)
         seconds = time.perf_counter() - began
         watch.clock.train += seconds
+        (seconds,) = together([seconds])
         # Twice as long or half as long: results do not depend on it.
         most = self._stretch.get(row.batch_size, FIRST_STRETCH)
         if seconds > STRETCH_SECONDS:

@@ -1,44 +1,25 @@
 """`train`: a recipe's seeds, each in its folder, resumed where they stopped."""
 
-import json
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from noisescale.analysis.plan import Plan
+import jax
+
 from noisescale.errors import InputError, shown
 from noisescale.recipe import ModelConfig, Recipe, plan_of, read_document, recipe_from
-from noisescale.record import Record, RunFolder, sha256_of, sole_user, write_text
+from noisescale.record import Record, RunFolder, sole_user
 from noisescale.training.batches import check_batches
-from noisescale.training.checkpoints import Keeper, arrays_of, stop_on_sigterm
+from noisescale.training.checkpoints import Keeper, stop_on_sigterm
 from noisescale.training.data import load_dataset
 from noisescale.training.models import Factory
+from noisescale.training.processes import copy_from_first, own_folder
 from noisescale.training.provenance import identity_of, provenance
-from noisescale.training.run import Progress, Stopwatch, Trainer, Watch
-
-LANDSCAPE_SCHEMA = "noisescale.landscape/1"
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How far training is.
-
-    Args:
-        update, updates: of this seed.
-        done, total: updates of all seeds; what earlier calls did counts as done.
-        examples_per_second: of this seed since it went on, evaluations included; 0 at first.
-        row: the last measurement with a loss.
-    """
-
-    seed: int
-    update: int
-    updates: int
-    done: int
-    total: int
-    examples_per_second: float
-    row: Mapping[str, Any]
+from noisescale.training.run import Trainer
+from noisescale.training.seeds import Status as Status
+from noisescale.training.seeds import Teller, train_seeds
 
 
 def train(
@@ -50,6 +31,7 @@ def train(
     data_dir: str | Path | None = None,
     stop: Callable[[], bool] = lambda: False,
     model: Factory | None = None,
+    parallel: int = 1,
 ) -> Record:
     """Train every seed of a recipe: w_{k+1} = w_k − ε_k · (what its optimizer makes of ∇L_B(w_k)).
 
@@ -67,6 +49,7 @@ def train(
         model: makes the network instead of the recipe's [model]: (image_shape, classes, key=) → an
             Equinox module from one image (height, width, channels) to its logits, or a
             noisescale.training.models.Network.
+        parallel: seeds trained at a time, each on a device of its own.
 
     Returns:
         The rows of all seeds, each with its "seed"; "diverged" if one of them is.
@@ -85,32 +68,38 @@ def train(
     dataset = load_dataset(resolved.data, None if data_dir is None else _folder(data_dir))
     plan = plan_of(resolved, dataset.train_size)
     check_batches(resolved, plan)
-    root = _folder(directory)
+    devices = len(jax.local_devices())
+    if not isinstance(parallel, int) or not 1 <= parallel <= devices:
+        raise InputError(f"parallel={shown(parallel)}: there are {devices} devices, give 1 or more")
+    if parallel > 1 and (resolved.run.devices != 1 or jax.process_count() > 1):
+        raise InputError(f"parallel={parallel} gives every seed one device: set run.devices = 1")
+    make = partial(Trainer, resolved, dataset, model)
+    trainer = make()
     seeds = range(resolved.run.seeds)
-    folders = [
-        RunFolder(root / f"seed-{seed:04d}", identity_of(resolved, seed, dataset, model))
-        for seed in seeds
-    ]
-    if resume:
-        for folder in folders:
-            folder.finished()  # all of them are looked at before any work
-    trainer = Trainer(resolved, dataset, model)
-    _claim(root)
-    records, beside = [], provenance()
-    with sole_user(root), stop_on_sigterm(stop) as stop:
-        for seed, folder in zip(seeds, folders, strict=True):
-            record = folder.finished() if resume else None
-            if record is None:
-                keeper = Keeper(folder, resolved.run.checkpoint_seconds, stop, beside)
-                teller = _Teller(report, seed, plan, len(seeds))
-                record = _train_seed(trainer, plan, seed, folder, keeper, teller, resume)
-            records.append(record)
-    rows = tuple(
-        {"seed": seed, **row}
-        for seed, record in zip(seeds, records, strict=True)
-        for row in record.rows
-    )
-    diverged = any(record.status == "diverged" for record in records)
+    with own_folder(_folder(directory)) as root:
+        folders = {
+            seed: RunFolder(root / f"seed-{seed:04d}", identity_of(resolved, seed, dataset, model))
+            for seed in seeds
+        }
+        if resume:
+            for folder in folders.values():
+                copy_from_first(folder.folder)
+                folder.finished()  # all of them are looked at before any work
+        _claim(root)
+        beside, seconds = provenance(), resolved.run.checkpoint_seconds
+        with sole_user(root), stop_on_sigterm(stop) as asked:
+            records = train_seeds(
+                (lambda: trainer) if parallel == 1 else make,
+                plan,
+                folders,
+                Teller(report, plan, len(seeds)),
+                keeper=lambda folder, stop: Keeper(folder, seconds, stop, beside),
+                stop=asked,
+                resume=resume,
+                parallel=parallel,
+            )
+    rows = tuple({"seed": seed, **row} for seed, record in records.items() for row in record.rows)
+    diverged = any(record.status == "diverged" for record in records.values())
     identity = {**records[0].identity, "seed": list(seeds)}
     return Record(identity, "diverged" if diverged else "finished", rows)
 
@@ -158,93 +147,3 @@ def _claim(root: Path) -> None:
         raise InputError(
             f"cannot write to {shown(str(root))} ({error.strerror}): choose another folder"
         ) from None
-
-
-class _Teller:
-    """Turns stretches of updates into a Status."""
-
-    def __init__(
-        self, report: Callable[[Status], None] | None, seed: int, plan: Plan, seeds: int
-    ) -> None:
-        self._report, self._seed, self._plan = report, seed, plan
-        self._total = seeds * plan.updates
-        self._began: tuple[float, int] | None = None
-
-    def tell(self, progress: Progress) -> None:
-        now = (time.monotonic(), progress.examples)
-        if self._began is None:
-            self._began = now
-        if self._report is None:
-            return
-        seconds = now[0] - self._began[0]
-        speed = (now[1] - self._began[1]) / seconds if seconds > 0 else 0.0
-        done = self._seed * self._plan.updates + progress.update
-        losses = [row for row in progress.rows if row["train_loss"] is not None]
-        row = losses[-1] if losses else {}
-        self._report(
-            Status(self._seed, progress.update, self._plan.updates, done, self._total, speed, row)
-        )
-
-
-def _train_seed(
-    trainer: Trainer,
-    plan: Plan,
-    seed: int,
-    folder: RunFolder,
-    keeper: Keeper,
-    teller: _Teller,
-    resume: bool,
-) -> Record:
-    replica = trainer.recipe.run.replica
-    blank = trainer.blank(seed, replica)
-    progress = keeper.resume(blank) if resume else None
-    if progress is not None:
-        progress = trainer.placed(progress)
-    else:
-        keeper.begin()
-        _look_around(trainer, blank, folder)
-        progress = trainer.start(seed, replica)
-        folder.add_rows(progress.rows)
-    clock, began, before = Stopwatch(), time.monotonic(), len(progress.rows)
-
-    def between(now: Progress) -> None:
-        nonlocal before
-        folder.add_rows(now.rows)
-        if len(now.rows) > before:
-            folder.add_timing(_timing(now, clock, time.monotonic() - began))
-            before = len(now.rows)
-        keeper.between(now)
-        teller.tell(now)
-
-    teller.tell(progress)
-    for number in range(max(progress.phase, 0), len(plan.rows)):
-        progress = trainer.run_phase(progress, plan, number, Watch(between=between, clock=clock))
-    weights = {
-        **{f"weights.{name}": a for name, a in arrays_of(progress.state.weights).items()},
-        **{f"statistics{name}": a for name, a in arrays_of(progress.state.statistics).items()},
-    }
-    return folder.finish(
-        "diverged" if progress.diverged else "finished",
-        weights,
-        updates=progress.update,
-        weights_sha256=sha256_of(weights),
-    )
-
-
-def _timing(progress: Progress, clock: Stopwatch, seconds: float) -> dict[str, float | int]:
-    """Seconds since the run began or was resumed, and where they went."""
-    return {
-        "update": progress.update,
-        "seconds": seconds,
-        "train_seconds": clock.train,
-        "evaluation_seconds": clock.evaluate,
-        "probe_seconds": clock.probe,
-    }
-
-
-def _look_around(trainer: Trainer, blank: Progress, folder: RunFolder) -> None:
-    """landscape.json, where a landscape is asked for."""
-    found = trainer.landscape(blank)
-    if found:
-        text = json.dumps({"schema": LANDSCAPE_SCHEMA, **found}, allow_nan=False)
-        write_text(folder.folder / "landscape.json", text + "\n")

@@ -1,15 +1,17 @@
 """The same recipes on 1 and on all of this process's devices; prints one JSON line per case.
 
-python -m tests.training.devices_child [CASE...]
+python -m tests.training.devices_child [CASE...] | seeds FOLDER
 """
 
 import json
 import sys
+from pathlib import Path
 
 import equinox as eqx
 import jax
 import numpy as np
 
+from noisescale import train
 from noisescale.recipe import plan_of, recipe_from
 from noisescale.training.data import load_dataset
 from noisescale.training.run import Trainer
@@ -80,8 +82,42 @@ def live(progress):
     return [np.asarray(a, np.float64) for a in jax.tree.leaves(weights) if id(a) not in dead]
 
 
+def seeds_alone_and_together(folder):
+    """Whether six seeds on four devices are bit for bit the six after one another."""
+    document = {
+        "phase": [{"epochs": 2, "batch_size": 32, "learning_rate": 0.1, "momentum": 0.9}],
+        "model": PLAIN | {"dropout": 0.2},
+        "run": {"seeds": 6},
+    }
+    shown = []
+    alone = train(document, f"{folder}/alone")
+    together = train(document, f"{folder}/together", parallel=4, report=shown.append)
+    files = [
+        sorted(Path(folder, kind).glob(f"seed-*/{name}"))
+        for kind in ("alone", "together")
+        for name in ("weights.npz", "rows.jsonl", "result.json")
+    ]
+    equal = all(
+        a.read_bytes() == b.read_bytes()
+        for mine, theirs in zip(files[:3], files[3:], strict=True)
+        for a, b in zip(mine, theirs, strict=True)
+    )
+    found = {
+        "case": "seeds",
+        "rows": alone.rows == together.rows,
+        "files": equal,
+        "number": len(files[3]),
+        "done": shown[-1].done == shown[-1].total,
+        "at_once": len({s.seed for s in shown[: len(shown) // 2]}),
+    }
+    print(json.dumps(found), flush=True)
+
+
 def main():
     print(json.dumps({"devices": len(jax.devices())}), flush=True)
+    if len(sys.argv) > 1 and sys.argv[1] == "seeds":
+        seeds_alone_and_together(sys.argv[2])
+        return
     for name in sys.argv[1:] or CASES:
         one, programs = trained(CASES[name], 1)
         all_, programs_of_all = trained(CASES[name], 0)

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from noisescale import train
 from noisescale.errors import InputError
 from noisescale.training.mesh import mesh_over
 from tests.training.devices_child import CASES
@@ -14,11 +15,10 @@ from tests.training.devices_child import CASES
 DEVICES = 8
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def child(*arguments):
     """What devices_child prints, by case, from one process with 8 simulated devices."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.training.devices_child"],
+        [sys.executable, "-m", "tests.training.devices_child", *arguments],
         env={**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={DEVICES}"},
         capture_output=True,
         text=True,
@@ -28,6 +28,11 @@ def found(tmp_path_factory):
     first, *lines = map(json.loads, done.stdout.splitlines())
     assert first == {"devices": DEVICES}
     return {line["case"]: line for line in lines}
+
+
+@pytest.fixture(scope="module")
+def found():
+    return child()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -40,6 +45,21 @@ def test_eight_devices_are_one(found, case):
     assert line["on_all"] and line["replicated"]
     one, all_ = line["programs"]
     assert all_ == one  # the state comes back as it went in: nothing is compiled twice
+
+
+def test_seeds_on_devices_of_their_own(tmp_path):
+    line = child("seeds", str(tmp_path))["seeds"]
+    assert line["rows"] and line["files"] and line["done"]
+    assert line["number"] == 6
+    assert line["at_once"] >= 4
+
+
+@pytest.mark.parametrize("parallel", [0, 4096, 1.5, "2"])
+def test_more_seeds_at_a_time_than_devices(parallel, tmp_path):
+    document = {"phase": [{"epochs": 1, "batch_size": 32, "learning_rate": 0.1}]}
+    with pytest.raises(InputError, match="there are 1 devices"):
+        train(document, tmp_path / "run", parallel=parallel)
+    assert not (tmp_path / "run").exists()
 
 
 def test_more_devices_than_there_are():

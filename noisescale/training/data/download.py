@@ -159,7 +159,6 @@ def _transfer(
     response = _ask(url, done, opener)
     if response is None:
         # The server has nothing after these bytes, which are not the file: from the beginning.
-        digest, done = _md5(), 0
         response = _ask(url, 0, opener)
     with response:
         if response.status != http.client.PARTIAL_CONTENT:
@@ -206,7 +205,7 @@ def _ask(url: str, start: int, opener: Callable[..., Any]) -> Any:
         raise _Refused(_text(error)) from None
     if response.status == http.client.PARTIAL_CONTENT:
         given = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-        if given is None or int(given[1]) != start:
+        if not start or given is None or int(given[1]) != start:
             response.close()
             if start:
                 return None
