@@ -163,9 +163,7 @@ def alexnet(options, model, x, batch):
     dropout = options.get("dropout", 0.5)
     windows, strides, paddings = (11, 5, 3, 3, 3), (4, 1, 1, 1, 1), (2, 2, 1, 1, 1)
     for k in range(5):
-        y = convolved(
-            model.convolutions[k], x, windows[k], stride=strides[k], padding=paddings[k]
-        )
+        y = convolved(model.convolutions[k], x, windows[k], stride=strides[k], padding=paddings[k])
         x = relu(batch.norm(model.norms[k], y))
         if k in (0, 1, 4):
             x = max_pool(x, 3, 2)

@@ -21,7 +21,8 @@ from tests.reference import augmentation as twin
 
 DRAWS = 8000
 SHAPES = [(32, 32, 3), (7, 12, 1), (13, 8, 2)]
-AUGMENTATIONS = [CropFlip(2, 0.5), Shift(), Strong()]
+AUGMENTATIONS = [CropFlip(3, 127 / 255), Shift(), Strong()]
+EXAMPLES = 12
 STILL = Strong(
     flip=False, shift=0.0, zoom=(1.0, 1.0), channel_shift=0.0, rotation=0.0, erase_probability=0.0
 )
@@ -56,12 +57,12 @@ def called(augmentation, keys, images):
     return np.asarray(_call(augmentation, keys, images))
 
 
-def cases(augmentation, shape, number=12):
+def cases(augmentation, shape):
     """(image, what is drawn for it, what comes out) per example."""
-    images, keys = pictures(number, shape), keys_of(number)
+    images, keys = pictures(EXAMPLES, shape), keys_of(EXAMPLES)
     out = called(augmentation, keys, images)
     assert out.dtype == np.float32 and out.shape == images.shape
-    drawn = zip(*drawn_by(augmentation, number, *shape[:2]), strict=True)
+    drawn = zip(*drawn_by(augmentation, EXAMPLES, *shape[:2]), strict=True)
     return zip(np.asarray(images), drawn, out, strict=True)
 
 
@@ -99,7 +100,7 @@ def test_crops_are_the_twins(shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shifts_are_the_twins(shape):
-    for image, drawn, out in cases(Shift(0.3), shape):
+    for image, drawn, out in cases(Shift(), shape):
         np.testing.assert_allclose(out, twin.shift(image, *drawn), atol=1e-5)
 
 
@@ -116,15 +117,15 @@ def test_strong_is_the_twins(strong, shape):
 def test_both_samplings_agree():
     rng, images = np.random.default_rng(0), pictures(5, (9, 6, 2))
     rows, columns = (rng.uniform(-3, 12, (5, size)).astype(np.float32) for size in (9, 6))
-    on_lines = sampled_on_lines(images, jnp.asarray(rows), jnp.asarray(columns))
+    on_lines = jax.jit(sampled_on_lines)(images, rows, columns)
     everywhere = np.broadcast_arrays(rows[:, :, None], columns[:, None, :])
-    np.testing.assert_allclose(on_lines, sampled(images, *map(jnp.asarray, everywhere)), atol=1e-6)
+    np.testing.assert_allclose(on_lines, jax.jit(sampled)(images, *everywhere), atol=1e-6)
 
 
 @pytest.mark.parametrize("still", [STILL, Shift(fraction=0.0, flip=False)])
 def test_no_strength_is_no_change(still):
-    images = pictures(8, (7, 12, 1))
-    np.testing.assert_array_equal(called(still, keys_of(8), images), images)
+    images = pictures(EXAMPLES, SHAPES[1])
+    np.testing.assert_array_equal(called(still, keys_of(EXAMPLES), images), images)
 
 
 _warp = jax.jit(warped, static_argnames="centre_offset")
@@ -166,21 +167,24 @@ def test_zoom_below_one_magnifies():
 
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 def test_an_example_does_not_depend_on_its_batch(augmentation):
-    images, keys = pictures(33, (16, 16, 3)), keys_of(33)
+    images, keys = pictures(EXAMPLES, SHAPES[0]), keys_of(EXAMPLES)
     whole = called(augmentation, keys, images)
-    order = np.random.default_rng(0).permutation(33)[:8]
+    order = np.random.default_rng(0).permutation(EXAMPLES)[:5]
     part = called(augmentation, keys[order], images[order])
-    np.testing.assert_allclose(part, whole[order], atol=1e-6)
+    # Programs of two batch sizes may round a coordinate of up to 31 pixels apart, by 4e-6 at most.
+    tolerance = 1e-5 if isinstance(augmentation, Strong) else 1e-6
+    np.testing.assert_allclose(part, whole[order], atol=tolerance)
     # Another key gives another image.
-    other = called(augmentation, keys[:8], images[order])
+    other = called(augmentation, keys_of(5, seed=1), images[order])
     assert np.abs(other - part).max(axis=(1, 2, 3)).min() > 0.1
 
 
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 def test_pixels_stay_in_range(augmentation):
-    images = pictures(33, (16, 16, 3))
-    for some in (images, jnp.zeros_like(images), jnp.ones_like(images)):
-        changed = called(augmentation, keys_of(33, seed=1), some)
+    images = pictures(EXAMPLES, SHAPES[0])
+    for seed in range(30):
+        some = (images, jnp.zeros_like(images), jnp.ones_like(images))[seed % 3]
+        changed = called(augmentation, keys_of(EXAMPLES, seed), some)
         # Two weights may add up to the float32 number next to 1.
         assert changed.min() >= 0 and changed.max() <= 1 + 2e-7
 
@@ -203,11 +207,12 @@ def test_crops_use_their_keys_as_ever():
 
     def expected(key):
         where, mirror = jax.random.split(key)
-        corner = jax.random.randint(where, (2,), 0, 9, dtype=jnp.int32)
+        corner = jax.random.randint(where, (2,), 0, 7, dtype=jnp.int32)
         return corner, jax.random.bernoulli(mirror)
 
-    ours = drawn_by(CropFlip(4, 0.0), 50, seed=3)
-    for a, b in zip(ours, jax.jit(jax.vmap(expected))(keys_of(50, seed=3)), strict=True):
+    keys = keys_of(EXAMPLES, seed=3)
+    ours = drawn_by(AUGMENTATIONS[0], EXAMPLES, seed=3)
+    for a, b in zip(ours, jax.jit(jax.vmap(expected))(keys), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -270,7 +275,7 @@ def test_erased_rectangles_have_the_law_of_rejection(size):
     assert_one_law((bottom - top) * left, np.sqrt(s * r) * x)
     assert_one_law((right - left) * left, np.sqrt(s / r) * x)
     fits = fitting_probability(strong.erase_area, strong.erase_aspect, *size)
-    # DRAWS successes: the standard error of their share p is p √((1 − p)/DRAWS).
+    # After n successes the standard error of their share p is p √((1 − p)/n).
     assert share == pytest.approx(fits, rel=4 * np.sqrt((1 - fits) / DRAWS))
 
 

@@ -5,6 +5,7 @@ from math import prod, sqrt
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -107,7 +108,8 @@ def average_pool(x: Array, window: int) -> Array:
 
 def max_pool(x: Array, window: int, stride: int) -> Array:
     """The largest value in every square of a window, `stride` apart; none reaches outside."""
-    lowest = jnp.array(-jnp.inf, x.dtype)
+    # A constant: of a traced start JAX knows no derivative.
+    lowest = np.array(-np.inf, x.dtype)
     shape, steps = (1, window, window, 1), (1, stride, stride, 1)
     return jax.lax.reduce_window(x, lowest, jax.lax.max, shape, steps, "VALID")
 
