@@ -25,7 +25,7 @@ def text(root):
 
 @pytest.fixture
 def sections(text):
-    parts = re.split(r"^#{2,3} ", text, flags=re.MULTILINE)
+    parts = re.split(r"^#{2,4} ", text, flags=re.MULTILINE)
     return {part.split("\n")[0]: part for part in parts}
 
 
