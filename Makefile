@@ -1,7 +1,7 @@
 # Commands for those who work on noisescale itself; users need none of them.
 PYTHON ?= .venv/bin/python
 
-.PHONY: test test-pytorch mutants kills lint figures tables benchmarks
+.PHONY: test test-pytorch mutants kills tpu lint figures tables benchmarks benchmarks-pytorch
 
 test:
 	$(PYTHON) -m pytest
@@ -18,14 +18,22 @@ mutants:
 kills:
 	$(PYTHON) tests/kills/run.py --kills 44
 
+# Compiles training for four TPU chips ahead of time: pip install -e '.[test]' 'jax[tpu]' first.
+tpu:
+	$(PYTHON) tests/tpu/compile.py
+
 lint:
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy
 
 figures:
-	$(PYTHON) paper_figs/increase_batch_size.py
+	$(PYTHON) paper_figs/increase_batch_size.py && $(PYTHON) paper_figs/augmentation.py
 
 tables:
 	$(PYTHON) experiments/increase_batch_size/tables.py
 
 benchmarks:
-	$(PYTHON) benchmarks/start_up.py && $(PYTHON) benchmarks/drivers.py && $(PYTHON) benchmarks/probes.py && $(PYTHON) benchmarks/plans.py
+	$(PYTHON) benchmarks/start_up.py && $(PYTHON) benchmarks/drivers.py && $(PYTHON) benchmarks/probes.py && $(PYTHON) benchmarks/plans.py && $(PYTHON) benchmarks/training.py
+
+# With PyTorch itself: pip install -e '.[test,pytorch]' first.
+benchmarks-pytorch:
+	$(PYTHON) benchmarks/pytorch.py

@@ -32,12 +32,20 @@ def data_dir_of(options: argparse.Namespace, dataset: str) -> Path | None:
     if options.download and dataset != "digits":
         if not named:
             raise InputError("--download needs a folder: give it with --data-dir")
-        _fetch(dataset, Path(named))
+        _fetch_missing(dataset, Path(named))
     return None if options.data_dir is None else Path(options.data_dir)
 
 
-def _fetch(dataset: str, folder: Path) -> None:
-    """Download with a progress bar on standard error."""
+def _fetch_missing(dataset: str, folder: Path) -> None:
+    """Download what cannot be loaded, with a progress bar on standard error."""
+    from noisescale.recipe import DataConfig
+    from noisescale.training.data import load_dataset
+
+    try:
+        load_dataset(DataConfig(name=dataset), folder)
+        return
+    except InputError:
+        pass
     from rich.console import Console
     from rich.progress import (
         BarColumn,

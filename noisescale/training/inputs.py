@@ -24,11 +24,14 @@ class Inputs(NamedTuple):
     Args:
         augmentation: see noisescale.training.augmentation; None: none.
         mean, deviation: one per channel; empty: pixels stay as they are.
+        image_shape: of images that come as rows of pixels, as they lie on the device: a TPU would
+            copy a set of small images into another layout in every call.
     """
 
     augmentation: Any = None
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
+    image_shape: tuple[int, ...] = ()
 
     def __call__(
         self, images: Array, keys: jax.Array | None = None
@@ -39,7 +42,7 @@ class Inputs(NamedTuple):
             images: float32 pixels, or bytes that are divided by 255.
             keys: one per example for the augmentation; None: not augmented.
         """
-        x = images
+        x = images.reshape(len(images), *self.image_shape) if self.image_shape else images
         if x.dtype == jnp.uint8:
             x = x.astype(jnp.float32) / 255.0
         if keys is not None and self.augmentation is not None:
@@ -50,7 +53,7 @@ class Inputs(NamedTuple):
 
 
 def inputs_of(config: DataConfig, dataset: Dataset) -> Inputs:
-    """What a recipe's [data] block asks for.
+    """What a recipe's [data] block asks for, of images as rows of pixels.
 
     Source: "imagenet" and "half" are the constants of eladhoffer/bigBatch, preprocess.py.
     """
@@ -69,18 +72,19 @@ def inputs_of(config: DataConfig, dataset: Dataset) -> Inputs:
                 f"data.augmentation_parameters.{name}={shown(value)}: the default is "
                 f"{getattr(plain, name)!r}, give something of that kind"
             )
-    channels = dataset.image_shape[2]
+    shape = dataset.image_shape
+    channels = shape[2]
     match config.normalization:
         case "none":
-            return Inputs(augmentation)
+            return Inputs(augmentation, image_shape=shape)
         case "half":
-            return Inputs(augmentation, (0.5,) * channels, (0.5,) * channels)
+            return Inputs(augmentation, (0.5,) * channels, (0.5,) * channels, shape)
         case "imagenet":
             # Images of one channel take the mean over colours.
             mean, deviation = (
                 values if channels == 3 else (sum(values) / 3,) * channels for values in IMAGENET
             )
-            return Inputs(augmentation, mean, deviation)
+            return Inputs(augmentation, mean, deviation, shape)
     # Sums over the training images, a part at a time: bytes need no second copy of them all.
     total = squares = np.zeros(channels)
     images = dataset.train_inputs
@@ -96,4 +100,5 @@ def inputs_of(config: DataConfig, dataset: Dataset) -> Inputs:
         augmentation,
         tuple(float(m) for m in mean_values),
         tuple(float(d) if d > 0 else 1.0 for d in deviations),
+        shape,
     )

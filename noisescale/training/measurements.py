@@ -91,7 +91,7 @@ class Measurements:
     ) -> None:
         self._recipe, self._train, self._probes = recipe, train, probes
         self._parameters, self._arrangement = parameters, arrangement
-        evaluation = (dataset.evaluation_inputs, dataset.evaluation_labels)
+        evaluation = (dataset.rows[1], dataset.evaluation_labels)
         self._evaluation = on_all(probes.mesh, tuple(jnp.asarray(a) for a in evaluation))
 
     def distance(self, progress: Progress) -> float:

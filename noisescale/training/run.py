@@ -61,7 +61,7 @@ class Trainer:
         self._factory = factory
         self._mesh = mesh_over(recipe.run.devices)
         self._train = on_all(
-            self._mesh, (jnp.asarray(dataset.train_inputs), jnp.asarray(dataset.train_labels))
+            self._mesh, (jnp.asarray(dataset.rows[0]), jnp.asarray(dataset.train_labels))
         )
         weights, self._static, _ = self._model(seed=0)
         decay = recipe.schedule.batch_norm_decay

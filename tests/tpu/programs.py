@@ -1,5 +1,7 @@
 """The shapes of a training program's arguments, without any array."""
 
+from math import prod
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -41,7 +43,8 @@ def stretch(
     key = jax.eval_shape(lambda: jax.random.key(0))
     model = eqx.filter_eval_shape(lambda k: build_model(config, image_shape, classes, k), key)
     weights, static = eqx.partition(model, is_shape)
-    rule = Rule(inputs=Inputs(augmentation), dtype=dtype, mesh=mesh)
+    inputs = Inputs(augmentation, image_shape=image_shape)
+    rule = Rule(inputs=inputs, dtype=dtype, mesh=mesh)
     state = jax.eval_shape(
         lambda w: TrainState(
             w, start_of(w, rule.optimizer), eqx.combine(w, static).start_statistics()
@@ -60,7 +63,7 @@ def stretch(
     )
     arguments = (
         state,
-        shape(jnp.uint8, size, *image_shape),
+        shape(jnp.uint8, size, prod(image_shape)),
         shape(jnp.int32, size),
         batches,
         key,

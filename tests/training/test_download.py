@@ -342,13 +342,14 @@ def test_a_slow_line(tmp_path):
     def report(file, done, total):
         seen.append(done)
         if done == 100:
+            sizes.append((tmp_path / "file.part").stat().st_size)
             event.set()
 
-    seen, event = [], threading.Event()
+    seen, sizes, event = [], [], threading.Event()
     url, thread = answering(HEAD + CONTENT[:100], event, CONTENT[100:])
     download("set", tmp_path, report=report, sources=source(url))
     thread.join()
-    assert seen[:2] == [0, 100] and event.is_set()
+    assert seen[:2] == [0, 100] and sizes == [100]
 
 
 def test_a_server_that_keeps_the_connection(tmp_path, monkeypatch):

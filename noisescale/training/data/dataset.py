@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,13 @@ class Dataset:
         """(height, width, channels)."""
         height, width, channels = self.train_inputs.shape[1:]
         return height, width, channels
+
+    @property
+    def rows(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Training and evaluation images as rows of pixels: (N, height · width · channels)."""
+        images = (self.train_inputs, self.evaluation_inputs)
+        train, evaluation = (a.reshape(len(a), -1) for a in images)
+        return train, evaluation
 
 
 def fingerprint(*arrays: NDArray[np.generic]) -> str:

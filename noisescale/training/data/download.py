@@ -170,7 +170,7 @@ def _transfer(
             # Unbuffered, so that what was reported is in the file whatever happens next.
             out = open(part, "ab" if done else "wb", buffering=0)
         with out:
-            while done != total and (chunk := _read(response)):
+            while chunk := _read(response):
                 with _disk(part):
                     _write(out, chunk)
                 digest.update(chunk)
