@@ -16,10 +16,15 @@ from noisescale.recipe import plan_of, recipe_from
 from noisescale.training.data import load_dataset
 from noisescale.training.run import Trainer
 
+# Programs of probes take most of the time.
+NO_PROBE = {"layers": False, "sketch": 0, "gradient_parts": 0, "recalibration_examples": 0}
 PLAIN = {"batch_norm": True, "width": 32, "depth": 2}
 CASES = {
     "plain batch norm": {"model": PLAIN},
-    "ghosts on devices": {"model": PLAIN | {"ghost_batch_size": 16}},
+    "ghosts on devices, every probe": {
+        "model": PLAIN | {"ghost_batch_size": 16},
+        "probe": {"per_decade": 4},
+    },
     "ghosts across devices": {"batch": 192, "model": PLAIN | {"ghost_batch_size": 64}},
     "padded": {"batch": 100, "model": PLAIN | {"ghost_batch_size": 25}},
     "fewer examples than devices": {"batch": 5, "epochs": 0.2, "model": {"width": 16}},
@@ -56,6 +61,7 @@ def recipe_of(case, devices):
                 }
             ],
             "run": {"devices": devices, "seeds": 1, "evaluate_every": 3} | case.get("run", {}),
+            "probe": case.get("probe", NO_PROBE | {"per_decade": 1}),
             **{k: case[k] for k in ("model", "optimizer", "data") if k in case},
         }
     )
