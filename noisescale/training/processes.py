@@ -82,10 +82,13 @@ def joined(job: Job | None) -> Iterator[None]:
 
 
 def _member(job: Job, leave: Callable[[], None]) -> Iterator[None]:
+    # Otherwise SIGTERM is swallowed, and the coordinator listens on every network.
+    jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
         job.coordinator,
         job.processes,
         job.process,
+        coordinator_bind_address=job.coordinator if job.process == 0 else None,
         initialization_timeout=int(PATIENCE_SECONDS),
     )
     try:

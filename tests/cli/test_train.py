@@ -122,7 +122,7 @@ def test_without_tensorboard_one_line_says_what_to_install(trained, tmp_path, ca
         (["RECIPE", "--out", "/proc/none"], "cannot write"),
         (["RECIPE", "--epochs", "3"], "unrecognized arguments"),
         (["--recipe", "bigbatch"], "did you mean 'bigbatch-compat-f1-mnist'"),
-        (["--recipe", "smith2018-cifar10"], "it states no [model]"),
+        (["--recipe", "goyal2017-resnet50-imagenet"], "it states no [model]"),
         (["--recipe", "bigbatch-compat-f1-mnist"], "--data-dir"),
         (["--recipe", "bigbatch-compat-f1-mnist", "--data-dir", "none"], "no folder"),
     ],

@@ -89,15 +89,16 @@ def live(progress):
 
 
 def seeds_alone_and_together(folder):
-    """Whether six seeds on four devices are bit for bit the six after one another."""
+    """Whether four seeds on three devices are bit for bit the four after one another."""
     document = {
-        "phase": [{"epochs": 2, "batch_size": 32, "learning_rate": 0.1, "momentum": 0.9}],
+        "phase": [{"epochs": 1, "batch_size": 32, "learning_rate": 0.1, "momentum": 0.9}],
+        "probe": NO_PROBE,
         "model": PLAIN | {"dropout": 0.2},
-        "run": {"seeds": 6},
+        "run": {"seeds": 4},
     }
     shown = []
     alone = train(document, f"{folder}/alone")
-    together = train(document, f"{folder}/together", parallel=4, report=shown.append)
+    together = train(document, f"{folder}/together", parallel=3, report=shown.append)
     files = [
         sorted(Path(folder, kind).glob(f"seed-*/{name}"))
         for kind in ("alone", "together")
@@ -114,7 +115,7 @@ def seeds_alone_and_together(folder):
         "files": equal,
         "number": len(files[3]),
         "done": shown[-1].done == shown[-1].total,
-        "at_once": len({s.seed for s in shown[: len(shown) // 2]}),
+        "mixed": [s.seed for s in shown] != sorted(s.seed for s in shown),
     }
     print(json.dumps(found), flush=True)
 

@@ -83,7 +83,10 @@ def trained_by_pytorch(torch, recipe, updates, start, dataset, *, first_step="da
         # PyTorch takes the first gradient whole, (1−m) of it only from the second update on.
         for parameter in module.parameters():
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    x, y = torch.tensor(dataset.train_inputs.reshape(-1, 64)), torch.tensor(dataset.train_labels).long()
+    x, y = (
+        torch.tensor(dataset.train_inputs.reshape(-1, 64)),
+        torch.tensor(dataset.train_labels).long(),
+    )
     for update in updates:
         matrices, others = optimizer.param_groups
         for group in (matrices, others):
