@@ -27,6 +27,8 @@ def loaded(statement: str) -> set[str]:
         ("import noisescale.formats.pytorch", {"scipy", "jax", "matplotlib", "rich"}),
         ("import noisescale.experiment.conclusion", {"jax", "matplotlib"}),
         ("import noisescale.experiment.verify", {"jax", "matplotlib"}),
+        ("import noisescale.simulation", {"numpy", "numba", "jax", "matplotlib"}),
+        ("import noisescale.simulation.propagation", {"jax", "matplotlib"}),
         ("import noisescale.plots", {"jax", "matplotlib.pyplot"}),
         ("import noisescale.training.run", {"matplotlib"}),
         ("import noisescale.cli.train", {"scipy", "jax", "matplotlib", "rich"}),
@@ -39,6 +41,7 @@ def test_imports_stay_in_their_house(statement, forbidden):
 
 ALLOWED = {
     "analysis": {"analysis", "errors"},
+    "simulation": {"simulation", "record", "analysis", "errors"},
     "training": {"training", "record", "analysis", "recipe", "errors", ""},
     "experiment": {
         "experiment", "training", "record", "recipe", "analysis", "plots", "errors", "",

@@ -83,7 +83,38 @@ def fractional_noise(
     if alpha == 1:
         return sigma * rng.standard_normal((size, n))
     half = next_fast_len(n, real=True)
-    amplitudes = _amplitudes(alpha, half) if half <= _LARGEST_KEPT else _embedding(alpha, half)
+    make = _kept_embedding if half <= _LARGEST_KEPT else _embedding
+    samples = coloured_noise(make(alpha, half), n, size, rng)
+    return np.multiply(samples, sigma, out=samples)
+
+
+def embedding(autocovariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """√(2M λ_k), λ the eigenvalues of the circulant matrix that continues γ(0) … γ(M) evenly.
+
+    Args:
+        autocovariance: (M + 1,) γ at lags 0 … M.
+
+    Returns:
+        (M + 1,) amplitudes for `coloured_noise`.
+
+    Raises:
+        FloatingPointError: an eigenvalue is negative beyond rounding: no stationary process of
+            period 2M has this covariance.
+    """
+    eigenvalues = dct(autocovariance, type=1)
+    lowest = eigenvalues.min()
+    if lowest < -1e-9 * eigenvalues.max():
+        raise FloatingPointError(f"circulant embedding failed: eigenvalue {lowest:.2e} < 0")
+    np.maximum(eigenvalues, 0.0, out=eigenvalues)  # rounding below zero
+    eigenvalues *= 2 * (autocovariance.size - 1)
+    return np.sqrt(eigenvalues, out=eigenvalues)
+
+
+def coloured_noise(
+    amplitudes: NDArray[np.float64], n: int, size: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Samples (size, n) of the stationary Gaussian process of an `embedding`, n ≤ M + 1."""
+    half = amplitudes.size - 1
     samples = np.empty((size, n))
     block = max(1, _BLOCK // (2 * half))
     for first in range(0, size, block):
@@ -92,23 +123,16 @@ def fractional_noise(
         spectrum = np.empty((rows, half + 1), np.complex128)
         # The two real frequencies carry one deviate of variance 1, the others two of ½.
         spectrum[:, 0], spectrum[:, half] = deviates[:, 0], deviates[:, 1]
-        spectrum[:, 1:half] = deviates[:, 2:].view(np.complex128) * np.sqrt(0.5)
-        spectrum *= amplitudes
+        spectrum[:, 1:half] = deviates[:, 2:].view(np.complex128)
+        spectrum[:, 1:half] *= np.sqrt(0.5)
         del deviates
+        spectrum *= amplitudes
         samples[first : first + rows] = irfft(spectrum, axis=-1, overwrite_x=True)[:, :n]
-        del spectrum
-    return np.multiply(samples, sigma, out=samples)
+    return samples
 
 
 def _embedding(alpha: float, half: int) -> NDArray[np.float64]:
-    # √(2M λ_k) for σ = 1: the factor that irfft's 1/2M asks for.
-    eigenvalues = dct(noise_autocovariance(np.arange(half + 1), alpha), type=1)
-    lowest = eigenvalues.min()
-    if lowest < -1e-9 * eigenvalues.max():
-        raise FloatingPointError(f"circulant embedding failed at alpha={alpha}: {lowest:.2e} < 0")
-    np.maximum(eigenvalues, 0.0, out=eigenvalues)  # rounding below zero
-    eigenvalues *= 2 * half
-    return np.sqrt(eigenvalues, out=eigenvalues)
+    return embedding(noise_autocovariance(np.arange(half + 1), alpha))
 
 
-_amplitudes = lru_cache(maxsize=8)(_embedding)
+_kept_embedding = lru_cache(maxsize=8)(_embedding)

@@ -1,0 +1,60 @@
+"""Random walks on Gaussian random potentials: samplers, exact propagation, valleys, walkers.
+
+E[(V(x) − V(y))²] = σ² |x − y|^α on a lattice of spacing 1; σ is the structure function's.
+Γ = T ln t is the barrier that a walker has overcome by time t. The names below are loaded when first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from noisescale.simulation.exact import kesten_golosov_cdf as kesten_golosov_cdf
+    from noisescale.simulation.exact import kesten_golosov_moments as kesten_golosov_moments
+    from noisescale.simulation.exact import kesten_golosov_pdf as kesten_golosov_pdf
+    from noisescale.simulation.exact import kesten_golosov_ppf as kesten_golosov_ppf
+    from noisescale.simulation.exact import ramp_msd as ramp_msd
+    from noisescale.simulation.first_passage import (
+        mean_first_passage_time as mean_first_passage_time,
+    )
+    from noisescale.simulation.potentials import fractional_brownian as fractional_brownian
+    from noisescale.simulation.potentials import harmonic as harmonic
+    from noisescale.simulation.potentials import smooth_short_range as smooth_short_range
+    from noisescale.simulation.propagation import Displacements as Displacements
+    from noisescale.simulation.propagation import displacements as displacements
+    from noisescale.simulation.propagation import (
+        mean_square_displacement as mean_square_displacement,
+    )
+    from noisescale.simulation.propagation import occupation as occupation
+    from noisescale.simulation.propagation import sample_positions as sample_positions
+    from noisescale.simulation.spectrum import relaxation_rates as relaxation_rates
+
+_HOME = {
+    "Displacements": "noisescale.simulation.propagation",
+    "displacements": "noisescale.simulation.propagation",
+    "fractional_brownian": "noisescale.simulation.potentials",
+    "harmonic": "noisescale.simulation.potentials",
+    "kesten_golosov_cdf": "noisescale.simulation.exact",
+    "kesten_golosov_moments": "noisescale.simulation.exact",
+    "kesten_golosov_pdf": "noisescale.simulation.exact",
+    "kesten_golosov_ppf": "noisescale.simulation.exact",
+    "mean_first_passage_time": "noisescale.simulation.first_passage",
+    "mean_square_displacement": "noisescale.simulation.propagation",
+    "occupation": "noisescale.simulation.propagation",
+    "ramp_msd": "noisescale.simulation.exact",
+    "relaxation_rates": "noisescale.simulation.spectrum",
+    "sample_positions": "noisescale.simulation.propagation",
+    "smooth_short_range": "noisescale.simulation.potentials",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'noisescale.simulation' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,328 @@
+"""Where a walker is after any time, exactly: the law, its mean square, averages over starts.
+
+The walker hops on sites 0 … n−1 of a line with reflecting ends, in continuous time, with the rates
+of `rates.hop_rates`. The clock is exponential of mean t ("exponential", exact to rounding) or the
+fixed time t ("fixed", by Stehfest's inversion: about 1e-4 relative at order 12).
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from noisescale.errors import InputError, shown
+from noisescale.simulation import resolvent
+from noisescale.simulation.clocks import checked_log_times, clock_mixture
+from noisescale.simulation.rates import checked_potential, hop_rates
+
+Array = NDArray[np.float64]
+
+# A time counts as box-limited where more walkers than this have touched an end.
+WALL_LIMIT = 0.01
+_MOST_STARTS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Displacements:
+    """Displacements |X_τ − x0| in one potential, averaged over starts; arrays (K,), a time each.
+
+    Args:
+        log_t: ln t, natural logarithm of the time in units of the free walker's hop.
+        clock: "exponential" (of mean t) or "fixed".
+        rates: the rule of the hops, see `rates.hop_rates`.
+        temperature: T, in units of V.
+        n_starts: starting sites averaged over.
+        mean_square: mean of (X − x0)², lattice spacings squared.
+        mean_absolute: mean of |X − x0|.
+        median: median of |X − x0| over starts and walkers together.
+        thermal_variance: mean over starts of the variance of X given the start.
+        same_site: probability that two independent walkers of one start, each at its own clock,
+            are on one site; NaN at a fixed clock.
+        wall_fraction: at most this share of walkers has touched an end of the box by an
+            exponential clock of mean t.
+    """
+
+    log_t: Array
+    clock: str
+    rates: str
+    temperature: float
+    n_starts: int
+    mean_square: Array
+    mean_absolute: Array
+    median: Array
+    thermal_variance: Array
+    same_site: Array
+    wall_fraction: Array
+
+    @property
+    def in_window(self) -> NDArray[np.bool_]:
+        """Which times are not limited by the box: wall_fraction ≤ 1 %."""
+        return self.wall_fraction <= WALL_LIMIT
+
+
+def mean_square_displacement(
+    V: ArrayLike,
+    times: ArrayLike | None = None,
+    T: float = 1.0,
+    clock: str = "exponential",
+    order: int = 12,
+    starts: ArrayLike | None = None,
+    *,
+    log_t: ArrayLike | None = None,
+    rates: str = "arrhenius",
+) -> Array:
+    """E_i[(X_τ − i)²] = Σ_j (j − i)² P_i(X_τ = j), for all starts i from one elimination per time.
+
+    Args:
+        V: (n,) potential.
+        times: (K,) t > 0, ascending.
+        T: temperature, > 0.
+        clock: "exponential" (mean t, accurate to rounding) or "fixed".
+        order: clocks of Stehfest's inversion for "fixed", even, 4 to 18.
+        starts: one site, or (S,) sites; all n by default.
+        log_t: (K,) ln t instead of `times`, up to 540.
+        rates: "arrhenius", "metropolis" or "heat_bath".
+
+    Returns:
+        (K,) for one site, else (K, S) or (K, n), lattice spacings squared. Ends of the box
+        reflect: see `displacements` for the share of walkers that touched them.
+
+    Raises:
+        InputError: an argument outside its range, or neighbours that differ by more than 300 T.
+    """
+    right, left = _rates_of(V, T, rates)
+    logs, _ = checked_log_times(times, log_t)
+    sites, single = _sites(starts, right.size)
+    out = np.empty((logs.size, right.size if sites is None else sites.size))
+
+    def one(k: int) -> None:
+        total = np.zeros((3, right.size))
+        for factors, weight, _ in _mixture(right, left, float(logs[k]), clock, order):
+            resolvent.add_moments(*factors, *total, weight)
+        out[k] = total[2] if sites is None else total[2][sites]
+
+    _each(one, logs.size, _bytes(right.size, 6))
+    return out[:, 0] if single else out
+
+
+def occupation(
+    V: ArrayLike,
+    x0: int,
+    t: float | None = None,
+    T: float = 1.0,
+    clock: str = "exponential",
+    order: int = 12,
+    *,
+    log_t: float | None = None,
+    rates: str = "arrhenius",
+) -> Array:
+    """P_{x0}(X_τ = j) for all sites j; for t → ∞ Boltzmann's e^{−V_j/T} / Σ_k e^{−V_k/T}.
+
+    Args:
+        V: (n,) potential.
+        x0: starting site.
+        t: time > 0, or `log_t` = ln t.
+        T, clock, order, rates: as in `mean_square_displacement`. At a fixed clock entries
+            carry an absolute error of about 1e-4, so that small ones may be negative.
+
+    Returns:
+        (n,) probabilities, relative accuracy at an exponential clock entry by entry.
+    """
+    right, left = _rates_of(V, T, rates)
+    logs, single = checked_log_times(t, log_t, "t")
+    if not single:
+        raise InputError(f"t={shown(t if log_t is None else log_t)}: the law is of one time")
+    start = _site(x0, right.size)
+    law = np.zeros(right.size)
+    for factors, weight, _ in _mixture(right, left, float(logs[0]), clock, order):
+        resolvent.law_from(*factors, start, law, weight)
+    return law
+
+
+def sample_positions(
+    V: ArrayLike,
+    starts: ArrayLike,
+    t: float | None = None,
+    T: float = 1.0,
+    *,
+    log_t: float | None = None,
+    rates: str = "arrhenius",
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Draws of X_τ at an exponential clock of mean t, one independent walker per start.
+
+    Inversion of the exact law: a draw costs log n operations, whatever t is.
+
+    Args:
+        V: (n,) potential.
+        starts: (W,) sites; repeat one for several walkers from it.
+        t, T, log_t, rates: as in `occupation`.
+        rng: source of one uniform deviate per walker.
+
+    Returns:
+        (W,) sites.
+    """
+    right, left = _rates_of(V, T, rates)
+    logs, _ = checked_log_times(t, log_t, "t")
+    if logs.size != 1:
+        raise InputError("t: positions are drawn at one time; call again for the next")
+    sites, _ = _sites(starts, right.size)
+    assert sites is not None
+    out = np.empty(sites.size, np.int64)
+    for factors, _, _ in _mixture(right, left, float(logs[0]), "exponential", 4):
+        tails = np.empty((4, right.size))
+        resolvent.tails(*factors, *tails)
+        resolvent.positions_at(sites, rng.random(sites.size), *tails, out)
+    return out
+
+
+def displacements(
+    V: ArrayLike,
+    times: ArrayLike | None = None,
+    T: float = 1.0,
+    clock: str = "exponential",
+    order: int = 12,
+    starts: ArrayLike | None = None,
+    *,
+    log_t: ArrayLike | None = None,
+    rates: str = "arrhenius",
+    report: Callable[[int], None] | None = None,
+) -> Displacements:
+    """Mean square, mean and median of |X_τ − x0| with the share of walkers that met a wall.
+
+    Args:
+        V, times, T, clock, order, log_t, rates: as in `mean_square_displacement`.
+        starts: (S,) sites; by default up to 4,096 evenly spaced ones of the central half.
+        report: called with 1 after each time.
+    """
+    right, left = _rates_of(V, T, rates)
+    logs, _ = checked_log_times(times, log_t)
+    n = right.size
+    sites, _ = _sites(central_starts(n) if starts is None else starts, n)
+    assert sites is not None
+    found = np.full((6, logs.size), np.nan)
+
+    def one(k: int) -> None:
+        found[:, k] = _at_one_time(right, left, float(logs[k]), clock, order, sites)
+        if report:
+            report(1)
+
+    clocks = 1 if clock == "exponential" else order
+    _each(one, logs.size, _bytes(n, 4 + 4 * clocks))
+    return Displacements(logs, clock, rates, float(T), sites.size, *found)
+
+
+def central_starts(n: int, most: int = _MOST_STARTS) -> NDArray[np.int64]:
+    """Up to `most` evenly spaced sites of the central half of n."""
+    first, last = n // 4, n - 1 - n // 4
+    count = min(most, last - first + 1)
+    return np.unique(np.linspace(first, last, count).round().astype(np.int64))
+
+
+def _at_one_time(
+    right: Array, left: Array, log_t: float, clock: str, order: int, sites: NDArray[np.int64]
+) -> tuple[float, ...]:
+    n = right.size
+    moments = np.zeros((3, sites.size))
+    parts: list[tuple[float, Array]] = []
+    same = wall = np.nan
+    for factors, weight, at_t in _mixture(right, left, log_t, clock, order):
+        # Moments first, then tails in the same memory.
+        scratch = np.zeros((4, n))
+        resolvent.add_moments(*factors, *scratch[:3], 1.0)
+        moments += weight * scratch[:3, sites]
+        if clock == "exponential":
+            resolvent.meetings(*factors, scratch[0])
+            same = float(scratch[0, sites].mean())
+        if at_t:
+            wall = _wall(factors, scratch[0], sites)
+        resolvent.tails(*factors, *scratch)
+        parts.append((weight, scratch))
+    if clock == "fixed":
+        factors = np.empty((3, n))
+        resolvent.factorise(right, left, float(np.exp(-log_t)), *factors)
+        wall = _wall(factors, factors[2], sites)
+    mean, absolute, square = moments
+    variance = float((square - mean**2).mean())
+    return (
+        float(square.mean()),
+        float(absolute.mean()),
+        float(_median(parts, sites, n)),
+        variance,
+        same,
+        wall,
+    )
+
+
+def _wall(factors: Array, scratch: Array, sites: NDArray[np.int64]) -> float:
+    resolvent.touched(factors[0], factors[1], scratch)
+    return float(scratch[sites].mean())
+
+
+def _median(parts: list[tuple[float, Array]], sites: NDArray[np.int64], n: int) -> int:
+    # Smallest d with P(|X − x0| > d) ≤ ½ over all starts together.
+    low, high = -1, n - 1
+    while high - low > 1:
+        d = (low + high) // 2
+        beyond = sum(
+            weight * resolvent.mean_farther_than(d + 1, sites, *scratch)
+            for weight, scratch in parts
+        )
+        low, high = (low, d) if beyond <= 0.5 else (d, high)
+    return high
+
+
+def _mixture(
+    right: Array, left: Array, log_t: float, clock: str, order: int
+) -> Iterator[tuple[Array, float, bool]]:
+    factors = np.empty((3, right.size))
+    for s, weight in clock_mixture(clock, log_t, order):
+        resolvent.factorise(right, left, s, *factors)
+        yield factors, weight, clock == "exponential"
+
+
+def _rates_of(V: ArrayLike, T: float, rates: str) -> tuple[Array, Array]:
+    potential = checked_potential(V)
+    if potential.ndim != 1:
+        raise InputError(f"V of shape {potential.shape}: one potential (n,) at a time")
+    return hop_rates(potential, T, rates)
+
+
+def _sites(given: ArrayLike | None, n: int) -> tuple[NDArray[np.int64] | None, bool]:
+    if given is None:
+        return None, False
+    array = np.asarray(given)
+    if array.dtype.kind not in "iu" or array.ndim > 1 or not array.size:
+        raise InputError(f"starts={shown(given)}: give one site or a list of sites, whole numbers")
+    if array.min() < 0 or array.max() >= n:
+        raise InputError(f"starts={shown(given)}: sites run from 0 to {n - 1}")
+    return np.atleast_1d(array).astype(np.int64), array.ndim == 0
+
+
+def _site(given: object, n: int) -> int:
+    sites, single = _sites(given, n)  # type: ignore[arg-type]
+    if sites is None or not single:
+        raise InputError(f"x0={shown(given)}: give one site, a whole number from 0 to {n - 1}")
+    return int(sites[0])
+
+
+def _bytes(n: int, arrays: int) -> int:
+    return 8 * n * arrays
+
+
+def _each(work: Callable[[int], None], count: int, bytes_each: int) -> None:
+    # Times are independent; the kernels release the interpreter. At most about 1.5 GB at once.
+    threads = max(1, min(os.cpu_count() or 1, count, 1_500_000_000 // max(bytes_each, 1)))
+    if threads == 1 or bytes_each < 200_000:
+        for k in range(count):
+            work(k)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        pending = iter(range(count))
+        # In small lots, so that Ctrl-C is not answered by the whole list.
+        while lot := list(islice(pending, threads)):
+            list(pool.map(work, lot))
