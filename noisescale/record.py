@@ -204,6 +204,17 @@ class RunFolder:
         rows = self._read_rows(result["rows_bytes"], result["rows_sha256"])
         return Record(self.identity, status, rows)
 
+    def reopen(self) -> tuple[dict[str, Any], ...]:
+        """Take a finished run up again: its rows stay, result.json goes."""
+        record = self.finished()
+        if record is None:
+            raise InputError(f"{str(self.folder)!r} holds no finished run")
+        self._written = len(record.rows)
+        self._hash = hashlib.sha256((self.folder / ROWS).read_bytes() if record.rows else b"")
+        self.save({}, {})
+        (self.folder / RESULT).unlink()
+        return record.rows
+
     def _remove_drafts(self) -> None:
         """Files that a killed process was writing."""
         for draft in self.folder.glob(".*-????????"):

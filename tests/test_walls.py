@@ -47,13 +47,13 @@ ALLOWED = {
         "experiment", "training", "record", "recipe", "analysis", "plots", "errors", "",
     },
     "cli": {
-        "cli", "experiment", "training", "formats", "record", "analysis", "recipe", "plots",
+        "cli", "experiment", "simulation", "training", "formats", "record", "analysis", "recipe", "plots",
         "errors", "",
     },
     "formats": {"formats", "analysis", "errors"},
     "record": {"errors"},
     "recipe": {"recipe", "analysis", "errors"},
-    "plots": {"analysis", "record", "errors"},
+    "plots": {"plots", "analysis", "record", "errors"},
     "errors": set(),
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from noisescale.errors import InputError
 COMMANDS = {
     "check": "whether this machine and these libraries compute what training needs",
     "equivalent": "which schedules are the same run at another batch size",
+    "simulate": "walkers in a random potential: how far they come, and which law that follows",
     "train": "train a recipe's seeds, with checkpoints from which a stopped run goes on",
     "verify": "train every arm of an experiment and judge its predictions",
 }

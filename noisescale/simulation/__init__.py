@@ -1,7 +1,8 @@
 """Random walks on Gaussian random potentials: samplers, exact propagation, valleys, walkers.
 
 E[(V(x) − V(y))²] = σ² |x − y|^α on a lattice of spacing 1; σ is the structure function's.
-Γ = T ln t is the barrier that a walker has overcome by time t. The names below are loaded when first used.
+Γ = T ln t is the barrier that a walker has overcome by time t. The names below are loaded when
+first used.
 """
 
 from typing import TYPE_CHECKING, Any

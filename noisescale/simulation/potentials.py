@@ -94,7 +94,8 @@ def smooth_short_range(
 def harmonic(n: int, stiffness: float) -> Array:
     """V(x) = ½ κ (x − (n−1)/2)²: the walker relaxes at one rate, E x² saturates at T/κ."""
     count = _sites(n)
-    return 0.5 * positive("stiffness", stiffness) * (np.arange(count) - 0.5 * (count - 1)) ** 2
+    offsets = np.arange(count, dtype=np.float64) - 0.5 * (count - 1)
+    return 0.5 * positive("stiffness", stiffness) * offsets**2
 
 
 def _sites(n: object) -> int:

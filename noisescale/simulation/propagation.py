@@ -38,12 +38,15 @@ class Displacements:
         n_starts: starting sites averaged over.
         mean_square: mean of (X − x0)², lattice spacings squared.
         mean_absolute: mean of |X − x0|.
-        median: median of |X − x0| over starts and walkers together.
+        median: median of |X − x0| over starts and walkers together: where P(|X − x0| ≥ d),
+            linear between whole d, falls to ½, less ½ (half a site).
         thermal_variance: mean over starts of the variance of X given the start.
         same_site: probability that two independent walkers of one start, each at its own clock,
             are on one site; NaN at a fixed clock.
         wall_fraction: at most this share of walkers has touched an end of the box by an
             exponential clock of mean t.
+        distances: (D,) distances asked for.
+        farther: (K, D) P(|X − x0| ≥ distance) over starts and walkers together.
     """
 
     log_t: Array
@@ -57,6 +60,8 @@ class Displacements:
     thermal_variance: Array
     same_site: Array
     wall_fraction: Array
+    distances: NDArray[np.int64]
+    farther: Array
 
     @property
     def in_window(self) -> NDArray[np.bool_]:
@@ -190,6 +195,7 @@ def displacements(
     *,
     log_t: ArrayLike | None = None,
     rates: str = "arrhenius",
+    distances: ArrayLike = (),
     report: Callable[[int], None] | None = None,
 ) -> Displacements:
     """Mean square, mean and median of |X_τ − x0| with the share of walkers that met a wall.
@@ -197,6 +203,7 @@ def displacements(
     Args:
         V, times, T, clock, order, log_t, rates: as in `mean_square_displacement`.
         starts: (S,) sites; by default up to 4,096 evenly spaced ones of the central half.
+        distances: whole numbers ≥ 1 at which to give P(|X − x0| ≥ d).
         report: called with 1 after each time.
     """
     right, left = _rates_of(V, T, rates)
@@ -204,16 +211,37 @@ def displacements(
     n = right.size
     sites, _ = _sites(central_starts(n) if starts is None else starts, n)
     assert sites is not None
+    wanted = np.asarray(distances, np.int64)
+    if wanted.ndim != 1 or (wanted < 1).any():
+        raise InputError(f"distances={shown(distances)}: give whole numbers of at least 1")
     found = np.full((6, logs.size), np.nan)
+    farther = np.zeros((logs.size, wanted.size))
 
     def one(k: int) -> None:
-        found[:, k] = _at_one_time(right, left, float(logs[k]), clock, order, sites)
+        found[:, k], farther[k] = _at_one_time(
+            right, left, float(logs[k]), clock, order, sites, wanted
+        )
         if report:
             report(1)
 
     clocks = 1 if clock == "exponential" else order
     _each(one, logs.size, _bytes(n, 4 + 4 * clocks))
-    return Displacements(logs, clock, rates, float(T), sites.size, *found)
+    square, absolute, median, variance, same, wall = found
+    return Displacements(
+        log_t=logs,
+        clock=clock,
+        rates=rates,
+        temperature=float(T),
+        n_starts=sites.size,
+        mean_square=square,
+        mean_absolute=absolute,
+        median=median,
+        thermal_variance=variance,
+        same_site=same,
+        wall_fraction=wall,
+        distances=wanted,
+        farther=farther,
+    )
 
 
 def central_starts(n: int, most: int = _MOST_STARTS) -> NDArray[np.int64]:
@@ -224,8 +252,14 @@ def central_starts(n: int, most: int = _MOST_STARTS) -> NDArray[np.int64]:
 
 
 def _at_one_time(
-    right: Array, left: Array, log_t: float, clock: str, order: int, sites: NDArray[np.int64]
-) -> tuple[float, ...]:
+    right: Array,
+    left: Array,
+    log_t: float,
+    clock: str,
+    order: int,
+    sites: NDArray[np.int64],
+    distances: NDArray[np.int64],
+) -> tuple[tuple[float, ...], list[float]]:
     n = right.size
     moments = np.zeros((3, sites.size))
     parts: list[tuple[float, Array]] = []
@@ -248,14 +282,15 @@ def _at_one_time(
         wall = _wall(factors, factors[2], sites)
     mean, absolute, square = moments
     variance = float((square - mean**2).mean())
-    return (
+    numbers = (
         float(square.mean()),
         float(absolute.mean()),
-        float(_median(parts, sites, n)),
+        _median(parts, sites, n),
         variance,
         same,
         wall,
     )
+    return numbers, [_farther_than(int(d), parts, sites) for d in distances]
 
 
 def _wall(factors: Array, scratch: Array, sites: NDArray[np.int64]) -> float:
@@ -263,17 +298,21 @@ def _wall(factors: Array, scratch: Array, sites: NDArray[np.int64]) -> float:
     return float(scratch[sites].mean())
 
 
-def _median(parts: list[tuple[float, Array]], sites: NDArray[np.int64], n: int) -> int:
-    # Smallest d with P(|X − x0| > d) ≤ ½ over all starts together.
-    low, high = -1, n - 1
+def _median(parts: list[tuple[float, Array]], sites: NDArray[np.int64], n: int) -> float:
+    # P(|X − x0| ≥ low) > ½ ≥ P(|X − x0| ≥ high)
+    low, high, above, below = 0, n, 1.0, 0.0
     while high - low > 1:
         d = (low + high) // 2
-        beyond = sum(
-            weight * resolvent.mean_farther_than(d + 1, sites, *scratch)
-            for weight, scratch in parts
-        )
-        low, high = (low, d) if beyond <= 0.5 else (d, high)
-    return high
+        there = _farther_than(d, parts, sites)
+        if there > 0.5:
+            low, above = d, there
+        else:
+            high, below = d, there
+    return max(low + (above - 0.5) / (above - below) - 0.5, 0.0)
+
+
+def _farther_than(d: int, parts: list[tuple[float, Array]], sites: NDArray[np.int64]) -> float:
+    return sum(weight * resolvent.mean_farther_than(d, sites, *tails) for weight, tails in parts)
 
 
 def _mixture(

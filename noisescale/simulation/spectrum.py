@@ -117,7 +117,7 @@ def _bisect(squares: Array, off_squares: Array, wanted: int) -> Array:
 
 
 @lru_cache(maxsize=1)
-def _dlasq1():  # type: ignore[no-untyped-def]
+def _dlasq1():
     # SciPy has no wrapper for dlasq1; its Cython table holds the address.
     from scipy.linalg import cython_lapack
 

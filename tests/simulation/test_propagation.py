@@ -127,9 +127,15 @@ def test_harmonic_relaxes_to_equipartition():
     np.testing.assert_allclose(curve, 100 * 0.02 * t / (1 + 0.02 * t), rtol=5e-3)
 
 
+def median_of(laws, d):
+    # Where P(|X| ≥ r), linear between whole r, is one half; half a site less.
+    beyond = np.array([(laws * (abs(d) >= r)).sum(1).mean() for r in range(d.shape[1])])
+    return np.interp(-0.5, -beyond, np.arange(d.shape[1])) - 0.5
+
+
 def test_displacements_summarise_the_laws_of_their_starts():
     V, starts, log_t = rough(80, 3), [30, 41, 55], [1.0, 4.0]
-    found = displacements(V, log_t=log_t, starts=starts)
+    found = displacements(V, log_t=log_t, starts=starts, distances=[1, 4, 79])
     for k, value in enumerate(log_t):
         laws = np.array([occupation(V, i, log_t=value) for i in starts])
         d = np.arange(80) - np.array(starts)[:, None]
@@ -139,8 +145,9 @@ def test_displacements_summarise_the_laws_of_their_starts():
         variance = ((laws * d**2).sum(1) - mean**2).mean()
         assert found.thermal_variance[k] == pytest.approx(variance, rel=1e-10)
         assert found.same_site[k] == pytest.approx((laws**2).sum(1).mean(), rel=1e-12)
-        within = [(laws * (abs(d) <= r)).sum(1).mean() for r in range(80)]
-        assert found.median[k] == np.argmax(np.array(within) >= 0.5)
+        assert found.median[k] == pytest.approx(median_of(laws, d), rel=1e-10)
+        beyond = [(laws * (abs(d) >= r)).sum(1).mean() for r in (1, 4, 79)]
+        np.testing.assert_allclose(found.farther[k], beyond, rtol=1e-12)
     assert found.n_starts == 3 and found.in_window.tolist() == [True, False]
 
 
@@ -164,8 +171,7 @@ def test_fixed_clock_summaries_agree_with_the_matrix_exponential():
     laws = expm(t * generator(V))[starts]
     d = np.arange(60) - np.array(starts)[:, None]
     assert found.mean_absolute[0] == pytest.approx((laws * abs(d)).sum(1).mean(), rel=1e-3)
-    within = np.array([(laws * (abs(d) <= r)).sum(1).mean() for r in range(60)])
-    assert found.median[0] == np.argmax(within >= 0.5)
+    assert found.median[0] == pytest.approx(median_of(laws, d), rel=2e-3)
     assert np.isnan(found.same_site[0])
 
 

@@ -1,0 +1,73 @@
+"""Figures without pyplot: panels, legends, colours, ticks, files."""
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from noisescale.errors import InputError
+
+# Okabe & Ito's colours, told apart by colour-blind readers too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A8A00")
+STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+
+
+def new_figure(rows: int, columns: int, *, title: str) -> Figure:
+    """An empty figure of panels with one legend below them."""
+    size = (4.4 * columns, 3.4 * rows + 0.8)
+    figure = Figure(figsize=size, layout="constrained")
+    figure.subplots(rows, columns)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def add_legend(figure: Figure, columns: int = 3) -> None:
+    """One legend for all panels, from the first one."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def check_ending(path: Path) -> str:
+    """The format that a file's ending names; InputError if it is none that can be drawn."""
+    kind = path.suffix.lstrip(".").lower()
+    if kind not in ("png", "pdf", "svg"):
+        raise InputError(f"cannot draw {str(path)!r}: end the name in .png, .pdf or .svg")
+    return kind
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write PNG, PDF or SVG by the file's ending; the file appears whole or not at all."""
+    from noisescale.record import write_bytes
+
+    kind = check_ending(path)
+    if not path.parent.is_dir():
+        raise InputError(f"no folder {str(path.parent)!r} for the figure: make it first")
+    buffer = BytesIO()
+    # Dates and hashes would make equal figures differ.
+    metadata: dict[str, Any] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}.get(
+        kind, {"Date": None}
+    )
+    with matplotlib.rc_context({"svg.hashsalt": "noisescale"}):
+        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+    try:
+        write_bytes(path, buffer.getvalue())
+    except OSError as error:
+        raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from None
+
+
+def plain_ticks(ax: Axes, text: Callable[[float, int | None], str]) -> None:
+    """1, 2, 5, 10 … in plain numbers on a logarithmic axis of few decades; 1, 10, … on others."""
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+    ax.yaxis.set_major_formatter(FuncFormatter(text))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def colour(number: int) -> str:
+    """The colour of a line by its number."""
+    return COLOURS[number % len(COLOURS)]
