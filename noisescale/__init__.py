@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from noisescale.analysis.noise_scale import sgd_noise_scale as sgd_noise_scale
     from noisescale.analysis.plan import Plan as Plan
     from noisescale.analysis.plan import PlanRow as PlanRow
+    from noisescale.analysis.roughness import estimate_alpha as estimate_alpha
     from noisescale.analysis.same_run import Comparison as Comparison
     from noisescale.analysis.same_run import compare_runs as compare_runs
     from noisescale.analysis.schedule import Phase as Phase
@@ -42,6 +43,7 @@ _HOME = {
     "Warmup": "noisescale.analysis.shapes",
     "compare_runs": "noisescale.analysis.same_run",
     "equivalents": "noisescale.analysis.equivalence",
+    "estimate_alpha": "noisescale.analysis.roughness",
     "sgd_noise_scale": "noisescale.analysis.noise_scale",
     "train": "noisescale.training.train",
 }

@@ -47,8 +47,8 @@ ALLOWED = {
         "experiment", "training", "record", "recipe", "analysis", "plots", "errors", "",
     },
     "cli": {
-        "cli", "experiment", "simulation", "training", "formats", "record", "analysis", "recipe", "plots",
-        "errors", "",
+        "cli", "experiment", "simulation", "training", "formats", "record", "analysis", "recipe",
+        "plots", "errors", "",
     },
     "formats": {"formats", "analysis", "errors"},
     "record": {"errors"},

@@ -121,6 +121,7 @@ def _simulate(simulation: "Simulation", out: Path, fresh: bool) -> "Record":
     )
 
     from noisescale.simulation.simulate import Stopped, simulate
+    from noisescale.simulation.walkers import HopLimitError
 
     bar = Progress(
         TextColumn("{task.description}"),
@@ -145,6 +146,9 @@ def _simulate(simulation: "Simulation", out: Path, fresh: bool) -> "Record":
     except (Stopped, KeyboardInterrupt):
         _close(bar)
         fail(f"stopped; finished environments are kept in {out}, the same command goes on", 143)
+    except HopLimitError as error:
+        _close(bar)
+        fail(f"{error}; or take --method exact", 1)
     except OSError as error:
         _close(bar)
         fail(f"cannot write to {error.filename or out} ({error.strerror or error})", 1)

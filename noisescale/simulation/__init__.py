@@ -8,14 +8,26 @@ first used.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from noisescale.analysis.ray_losses import ray_loss_std as ray_loss_std
+    from noisescale.analysis.roughness import estimate_alpha as estimate_alpha
+    from noisescale.analysis.structure import structure_function as structure_function
+    from noisescale.simulation.barrier_tree import BarrierTree as BarrierTree
+    from noisescale.simulation.barrier_tree import barrier_tree as barrier_tree
     from noisescale.simulation.exact import kesten_golosov_cdf as kesten_golosov_cdf
     from noisescale.simulation.exact import kesten_golosov_moments as kesten_golosov_moments
     from noisescale.simulation.exact import kesten_golosov_pdf as kesten_golosov_pdf
     from noisescale.simulation.exact import kesten_golosov_ppf as kesten_golosov_ppf
     from noisescale.simulation.exact import ramp_msd as ramp_msd
+    from noisescale.simulation.exact import ramp_msd_exponential_clock as ramp_msd_exponential_clock
+    from noisescale.simulation.fields import fractional_brownian_field as fractional_brownian_field
     from noisescale.simulation.first_passage import (
         mean_first_passage_time as mean_first_passage_time,
     )
+    from noisescale.simulation.fourier_potential import (
+        RandomFourierPotential as RandomFourierPotential,
+    )
+    from noisescale.simulation.path_walk import PathWalk as PathWalk
+    from noisescale.simulation.path_walk import path_walk as path_walk
     from noisescale.simulation.potentials import fractional_brownian as fractional_brownian
     from noisescale.simulation.potentials import harmonic as harmonic
     from noisescale.simulation.potentials import smooth_short_range as smooth_short_range
@@ -27,11 +39,24 @@ if TYPE_CHECKING:
     from noisescale.simulation.propagation import occupation as occupation
     from noisescale.simulation.propagation import sample_positions as sample_positions
     from noisescale.simulation.spectrum import relaxation_rates as relaxation_rates
+    from noisescale.simulation.walkers import DiscreteWalk as DiscreteWalk
+    from noisescale.simulation.walkers import HopLimitError as HopLimitError
+    from noisescale.simulation.walkers import discrete_walk as discrete_walk
+    from noisescale.simulation.walkers import random_walk as random_walk
 
 _HOME = {
+    "BarrierTree": "noisescale.simulation.barrier_tree",
+    "DiscreteWalk": "noisescale.simulation.walkers",
     "Displacements": "noisescale.simulation.propagation",
+    "PathWalk": "noisescale.simulation.path_walk",
+    "HopLimitError": "noisescale.simulation.walkers",
+    "RandomFourierPotential": "noisescale.simulation.fourier_potential",
+    "barrier_tree": "noisescale.simulation.barrier_tree",
+    "discrete_walk": "noisescale.simulation.walkers",
     "displacements": "noisescale.simulation.propagation",
+    "estimate_alpha": "noisescale.analysis.roughness",
     "fractional_brownian": "noisescale.simulation.potentials",
+    "fractional_brownian_field": "noisescale.simulation.fields",
     "harmonic": "noisescale.simulation.potentials",
     "kesten_golosov_cdf": "noisescale.simulation.exact",
     "kesten_golosov_moments": "noisescale.simulation.exact",
@@ -40,10 +65,15 @@ _HOME = {
     "mean_first_passage_time": "noisescale.simulation.first_passage",
     "mean_square_displacement": "noisescale.simulation.propagation",
     "occupation": "noisescale.simulation.propagation",
+    "path_walk": "noisescale.simulation.path_walk",
     "ramp_msd": "noisescale.simulation.exact",
+    "ramp_msd_exponential_clock": "noisescale.simulation.exact",
+    "random_walk": "noisescale.simulation.walkers",
+    "ray_loss_std": "noisescale.analysis.ray_losses",
     "relaxation_rates": "noisescale.simulation.spectrum",
     "sample_positions": "noisescale.simulation.propagation",
     "smooth_short_range": "noisescale.simulation.potentials",
+    "structure_function": "noisescale.analysis.structure",
 }
 
 __all__ = sorted(_HOME)

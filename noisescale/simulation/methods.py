@@ -10,6 +10,7 @@ from noisescale.errors import InputError
 from noisescale.simulation.clocks import time_of
 from noisescale.simulation.potentials import fractional_brownian, harmonic, smooth_short_range
 from noisescale.simulation.propagation import Displacements, central_starts, displacements
+from noisescale.simulation.rates import hop_rates
 from noisescale.simulation.specification import Simulation
 
 Array = NDArray[np.float64]
@@ -90,7 +91,7 @@ def _walkers(
 ) -> Displacements:
     from noisescale.simulation.walkers import discrete_walk
 
-    steps = whole_steps(simulation.log_times)
+    steps = whole_steps(simulation.log_times, _steps_per_time(simulation, V))
     walk = discrete_walk(
         V[None],
         np.repeat(starts, _PAIR),
@@ -101,7 +102,8 @@ def _walkers(
         record_at=steps,
     )
     x = walk.positions[0].astype(np.int64).reshape(starts.size, _PAIR, steps.size)
-    return _summary(simulation, np.log(steps), _displacement(x, starts), walk.wall_fraction)
+    logs = np.array(simulation.log_times)
+    return _summary(simulation, logs, _displacement(x, starts), walk.wall_fraction)
 
 
 def _kinetic_monte_carlo(
@@ -132,11 +134,21 @@ _METHODS: dict[str, Callable[[Simulation, Array, NDArray[np.int64], int], Displa
 }
 
 
-def whole_steps(log_times: tuple[float, ...]) -> NDArray[np.int64]:
+def _steps_per_time(simulation: Simulation, V: Array) -> float:
+    # Two proposals for metropolis and heat_bath, the largest exit rate for arrhenius.
+    if simulation.rates != "arrhenius":
+        return 2.0
+    right, left = hop_rates(V, simulation.temperature)
+    return float((right + left).max())
+
+
+def whole_steps(log_times: tuple[float, ...], per_time: float = 2.0) -> NDArray[np.int64]:
     """Numbers of steps nearest to the times; InputError if two of them coincide."""
-    steps = np.rint(np.exp(log_times)).astype(np.int64)
-    if (np.diff(steps) <= 0).any():
-        raise InputError("log_times: two of them round to one number of steps; take fewer")
+    steps = np.rint(per_time * np.exp(log_times)).astype(np.int64)
+    if (np.diff(steps) <= 0).any() or steps[0] < 1:
+        raise InputError(
+            "log_times: two of them round to one number of steps, or the first to none; take fewer"
+        )
     return steps
 
 

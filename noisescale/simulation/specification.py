@@ -98,8 +98,6 @@ class Simulation:
                 f"method={self.method!r} with ln t up to {latest:g}: walkers are followed hop by "
                 f"hop, to ln t = {_MOST_LOG_HOPS}; take method 'exact' or 'valleys'"
             )
-        if self.method == "walkers" and self.log_times[0] < 0:
-            raise InputError("method='walkers' counts whole steps: log_times start at 0")
         if self.method == "valleys" and self.log_times[0] <= 0:
             raise InputError("method='valleys' needs ln t > 0: barriers are T ln t")
         reach = self.expected_distance(latest)

@@ -68,8 +68,6 @@ def summarise(simulation: Simulation, rows: Rows) -> dict[str, Any]:
 
 def time_unit(simulation: Simulation) -> str:
     """What t counts, in words."""
-    if simulation.method == "walkers":
-        return "steps: one of the two neighbours is proposed per step"
     if simulation.method == "valleys":
         return "t of the barrier T ln t that has been overcome"
     clock = "fixed t" if simulation.method != "exact" else "exponential clock of mean t"
