@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 # A true fractional Brownian path fails one of the checks in about 2 % of cases.
 _LARGEST_Z = 3.3
 _SMALLEST_P = 0.001
-_LARGEST_RATIO = 7.5
+_LARGEST_RATIO = 9.0
 # The mean square of exponential variables has a long upper tail.
 _LARGEST_FLUCTUATION = 8.0
 # Below this, and below so many standard errors, α may be the 0 of white noise.
