@@ -96,12 +96,13 @@ def selection(dataset: str) -> str:
 def blocks() -> dict[str, str]:
     """Every generated block by its name."""
     found = {}
-    for dataset in ("digits", "mnist"):
+    for dataset in ("digits", "mnist", "cifar10"):
         document = results(dataset)
         found[f"{dataset} verdicts"] = verdicts(document)
         found[f"{dataset} arms"] = arms(document)
         found[f"{dataset} setting"] = setting(document)
-        found[f"{dataset} selection"] = selection(dataset)
+        if (HERE / f"selection-{dataset}.json").exists():
+            found[f"{dataset} selection"] = selection(dataset)
     return found
 
 
@@ -112,7 +113,7 @@ def filled(text: str) -> str:
     def renew(match: re.Match[str]) -> str:
         return f"<!-- generated: {match[1]} -->\n{made[match[1]]}\n<!-- end -->"
 
-    pattern = r"<!-- generated: ([a-z ]+) -->\n.*?<!-- end -->"
+    pattern = r"<!-- generated: ([a-z0-9 ]+) -->\n.*?<!-- end -->"
     return re.sub(pattern, renew, text, flags=re.DOTALL)
 
 

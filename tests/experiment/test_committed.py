@@ -19,14 +19,15 @@ def load(root, dataset):
     return folder, json.loads((folder / "results.json").read_text("utf-8"))
 
 
-@pytest.mark.parametrize("dataset", ["digits", "mnist"])
+@pytest.mark.parametrize("dataset", ["digits", "mnist", "cifar10"])
 def test_verdicts_follow_from_the_curves(root, dataset):
     folder, results = load(root, dataset)
     experiment = read_experiment(folder / "experiment.toml")
     again = conclusions_of(experiment, results)
     for key in ("predictions", "gate", "controls", "informative"):
         assert again[key] == results[key]
-    assert results["informative"]
+    # Three seeds of the small CIFAR-10 task leave the A/A control undecided, and say so.
+    assert results["informative"] == (dataset != "cifar10")
     assert experiment.sha256 == find_experiment("increase-batch-size", dataset).sha256
 
 
@@ -41,7 +42,7 @@ def test_a_swapped_arm_changes_the_verdict(root, dataset):
     assert verdicts["grow-batch-same-loss"] == "contradicted"
 
 
-@pytest.mark.parametrize(("dataset", "seeds", "size"), [("digits", 5, 1437), ("mnist", 3, 60000)])
+@pytest.mark.parametrize(("dataset", "seeds", "size"), [("digits", 5, 1437), ("mnist", 3, 60000), ("cifar10", 3, 8000)])
 def test_the_size_of_the_evidence(root, dataset, seeds, size):
     _, results = load(root, dataset)
     assert results["data"]["train_size"] == size
@@ -49,7 +50,7 @@ def test_the_size_of_the_evidence(root, dataset, seeds, size):
     assert [arm["role"] for arm in results["arms"]].count("arm") == 4
 
 
-@pytest.mark.parametrize("dataset", ["digits", "mnist"])
+@pytest.mark.parametrize("dataset", ["digits", "mnist", "cifar10"])
 def test_reports_are_generated(root, dataset):
     folder, results = load(root, dataset)
     assert (folder / "report.md").read_text("utf-8") == markdown_report(results)
