@@ -1,7 +1,7 @@
 # Commands for those who work on noisescale itself; users need none of them.
 PYTHON ?= .venv/bin/python
 
-.PHONY: test test-pytorch mutants kills tpu lint figures tables benchmarks benchmarks-pytorch
+.PHONY: test test-pytorch mutants kills tpu lint figures tables benchmarks benchmarks-pytorch benchmarks-simulation
 
 test:
 	$(PYTHON) -m pytest
@@ -26,13 +26,17 @@ lint:
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy
 
 figures:
-	$(PYTHON) paper_figs/increase_batch_size.py && $(PYTHON) paper_figs/augmentation.py
+	$(PYTHON) paper_figs/increase_batch_size.py && $(PYTHON) paper_figs/augmentation.py && $(PYTHON) paper_figs/ultra_slow_diffusion.py
 
 tables:
-	$(PYTHON) experiments/increase_batch_size/tables.py
+	$(PYTHON) experiments/increase_batch_size/tables.py && $(PYTHON) experiments/ultra_slow_diffusion/tables.py
 
 benchmarks:
 	$(PYTHON) benchmarks/start_up.py && $(PYTHON) benchmarks/drivers.py && $(PYTHON) benchmarks/probes.py && $(PYTHON) benchmarks/plans.py && $(PYTHON) benchmarks/training.py
+
+# Against what users would pick instead: pip install -e '.[simulate,peers]' first.
+benchmarks-simulation:
+	$(PYTHON) benchmarks/simulation.py && $(PYTHON) benchmarks/barrier_tree.py && $(PYTHON) benchmarks/walkers.py
 
 # With PyTorch itself: pip install -e '.[test,pytorch]' first.
 benchmarks-pytorch:

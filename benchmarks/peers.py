@@ -1,5 +1,6 @@
 """The models in PyTorch's own layers, with our weights."""
 
+import math
 import re
 from itertools import pairwise
 from typing import Any
@@ -143,15 +144,18 @@ def load(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def difference(here: dict[str, torch.Tensor], there: dict[str, torch.Tensor]) -> float:
-    """The largest difference in a layer, relative to the largest value in it.
+    """‖difference‖ of a layer relative to its norm, of the worst layer.
 
     By layer and not by tensor: the gradient of a bias before a batch norm is 0 but for rounding.
     """
     layers: dict[str, list[str]] = {}
     for name in there:
         layers.setdefault(name.rpartition(".")[0], []).append(name)
+
+    def norm(parts: list[torch.Tensor]) -> float:
+        return math.hypot(*(float(part.double().norm()) for part in parts))
+
     return max(
-        max(float((here[n] - there[n]).abs().max()) for n in names)
-        / max(float(there[n].abs().max()) for n in names)
+        norm([here[n] - there[n] for n in names]) / norm([there[n] for n in names])
         for names in layers.values()
     )

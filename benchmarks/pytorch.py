@@ -36,8 +36,9 @@ from measuring import (
 )
 from sides import CASES, Case, case_of
 
-# Gradients through 44 layers of batch norm differ by 4e-4 between eager and compiled PyTorch.
-TOLERANCE, MEMORY_TARGET = 1e-3, 1.5
+# Gradients are sums of 1e5 terms of either sign: a pixel whose ReLU or maximum flips by rounding
+# moves them by far more than rounding itself, and not the weights after so small a step.
+TOLERANCE, MEMORY_TARGET = 3e-4, 1.5
 
 
 @dataclass
@@ -100,7 +101,8 @@ def compare(name: str, arguments: argparse.Namespace) -> tuple[list[Side], list[
         for peer in peers:
             peer.differences = peer.worker.ask(do="check", path=path)
             # Not ">": what is not a number fails as well.
-            if not all(d < TOLERANCE for d in peer.differences.values()):
+            bounds = {True: case.gradient_tolerance, False: TOLERANCE}
+            if not all(d < bounds["buffers" in k] for k, d in peer.differences.items()):
                 raise SystemExit(
                     f"{case.title}, {peer.title}: not the same training, largest relative "
                     f"differences {peer.differences}"

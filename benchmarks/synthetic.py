@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CLASSES = 10
-LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 5e-4
+LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.001, 0.9, 5e-4
 
 
 def synthetic(

@@ -11,5 +11,6 @@ from noisescale.plots.runs import verify_figures as verify_figures
 from noisescale.plots.schedules import draw_schedules as draw_schedules
 from noisescale.plots.walks import draw_collapse as draw_collapse
 from noisescale.plots.walks import draw_potential as draw_potential
+from noisescale.plots.walks import draw_study as draw_study
 from noisescale.plots.walks import draw_walk_distances as draw_walk_distances
 from noisescale.plots.walks import simulate_figures as simulate_figures

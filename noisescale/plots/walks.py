@@ -96,6 +96,36 @@ def draw_collapse(
     return ax
 
 
+def draw_study(ax: Axes, summaries: Mapping[str, Mapping[str, Any]], slopes: bool = True) -> Axes:
+    """Median distances of several simulations against ln t, both logarithmic.
+
+    Args:
+        summaries: documents of `noisescale simulate --json` by label.
+        slopes: draw each predicted power of ln t through the last point in the window.
+    """
+    for number, (label, document) in enumerate(summaries.items()):
+        times = [row for row in document["times"] if row["log_time"] > 0 and row["distance"]]
+        x = np.array([row["log_time"] for row in times])
+        y = np.array([row["distance"] for row in times])
+        error = np.array([row["distance_stderr"] or 0.0 for row in times])
+        inside = np.array([row["in_window"] for row in times])
+        ax.errorbar(
+            x[inside], y[inside], error[inside], fmt="o", markersize=3.5, color=colour(number),
+            label=label, linewidth=1,
+        )  # fmt: skip
+        ax.scatter(x[~inside], y[~inside], s=14, facecolor="white", edgecolor=colour(number))
+        exponent = document["law"]["predicted_exponent"]
+        if slopes and exponent is not None and inside.any():
+            last = np.flatnonzero(inside)[-1]
+            ax.plot(x, y[last] * (x / x[last]) ** exponent, color=colour(number), linewidth=0.9)
+    ax.set(xlabel="ln t", ylabel="median distance |x − x₀|", xscale="log", yscale="log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.grid(alpha=0.25)
+    return ax
+
+
 def simulate_figures(drawing: Mapping[str, Any]) -> dict[str, Figure]:
     """The figures of `noisescale simulate`, by file name without ending.
 

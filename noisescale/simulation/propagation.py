@@ -106,7 +106,7 @@ def mean_square_displacement(
 
     def one(k: int) -> None:
         total = np.zeros((3, right.size))
-        for factors, weight, _ in _mixture(right, left, float(logs[k]), clock, order):
+        for factors, weight in _mixture(right, left, float(logs[k]), clock, order):
             resolvent.add_moments(*factors, *total, weight)
         out[k] = total[2] if sites is None else total[2][sites]
 
@@ -143,7 +143,7 @@ def occupation(
         raise InputError(f"t={shown(t if log_t is None else log_t)}: the law is of one time")
     start = _site(x0, right.size)
     law = np.zeros(right.size)
-    for factors, weight, _ in _mixture(right, left, float(logs[0]), clock, order):
+    for factors, weight in _mixture(right, left, float(logs[0]), clock, order):
         resolvent.law_from(*factors, start, law, weight)
     return law
 
@@ -178,9 +178,9 @@ def sample_positions(
     sites, _ = _sites(starts, right.size)
     assert sites is not None
     out = np.empty(sites.size, np.int64)
-    for factors, _, _ in _mixture(right, left, float(logs[0]), "exponential", 4):
+    for factors, _ in _mixture(right, left, float(logs[0]), "exponential", 4):
         tails = np.empty((4, right.size))
-        resolvent.tails(*factors, *tails)
+        resolvent.summarise(*factors, np.empty(0, np.int64), np.empty((5, 0)), *tails)
         resolvent.positions_at(sites, rng.random(sites.size), *tails, out)
     return out
 
@@ -211,6 +211,7 @@ def displacements(
     n = right.size
     sites, _ = _sites(central_starts(n) if starts is None else starts, n)
     assert sites is not None
+    sites.sort()
     wanted = np.asarray(distances, np.int64)
     if wanted.ndim != 1 or (wanted < 1).any():
         raise InputError(f"distances={shown(distances)}: give whole numbers of at least 1")
@@ -260,42 +261,32 @@ def _at_one_time(
     sites: NDArray[np.int64],
     distances: NDArray[np.int64],
 ) -> tuple[tuple[float, ...], list[float]]:
-    n = right.size
     moments = np.zeros((3, sites.size))
     parts: list[tuple[float, Array]] = []
-    same = wall = np.nan
-    for factors, weight, at_t in _mixture(right, left, log_t, clock, order):
-        # Moments first, then tails in the same memory.
-        scratch = np.zeros((4, n))
-        resolvent.add_moments(*factors, *scratch[:3], 1.0)
-        moments += weight * scratch[:3, sites]
-        if clock == "exponential":
-            resolvent.meetings(*factors, scratch[0])
-            same = float(scratch[0, sites].mean())
-        if at_t:
-            wall = _wall(factors, scratch[0], sites)
-        resolvent.tails(*factors, *scratch)
-        parts.append((weight, scratch))
-    if clock == "fixed":
-        factors = np.empty((3, n))
-        resolvent.factorise(right, left, float(np.exp(-log_t)), *factors)
-        wall = _wall(factors, factors[2], sites)
+    same = np.nan
+    numbers = np.empty((5, sites.size))
+    for factors, weight in _mixture(right, left, log_t, clock, order):
+        tails = np.empty((4, right.size))
+        resolvent.summarise(*factors, sites, numbers, *tails)
+        moments += weight * numbers[:3]
+        parts.append((weight, tails))
+    if clock == "exponential":
+        same = float(numbers[3].mean())
+    else:
+        # Walls are told at an exponential clock of mean t: a bound needs positive weights.
+        for factors, _ in _mixture(right, left, log_t, "exponential", order):
+            resolvent.summarise(*factors, sites, numbers, *np.empty((4, right.size)))
     mean, absolute, square = moments
     variance = float((square - mean**2).mean())
-    numbers = (
+    found = (
         float(square.mean()),
         float(absolute.mean()),
-        _median(parts, sites, n),
+        _median(parts, sites, right.size),
         variance,
         same,
-        wall,
+        float(numbers[4].mean()),
     )
-    return numbers, [_farther_than(int(d), parts, sites) for d in distances]
-
-
-def _wall(factors: Array, scratch: Array, sites: NDArray[np.int64]) -> float:
-    resolvent.touched(factors[0], factors[1], scratch)
-    return float(scratch[sites].mean())
+    return found, [_farther_than(int(d), parts, sites) for d in distances]
 
 
 def _median(parts: list[tuple[float, Array]], sites: NDArray[np.int64], n: int) -> float:
@@ -317,11 +308,11 @@ def _farther_than(d: int, parts: list[tuple[float, Array]], sites: NDArray[np.in
 
 def _mixture(
     right: Array, left: Array, log_t: float, clock: str, order: int
-) -> Iterator[tuple[Array, float, bool]]:
+) -> Iterator[tuple[Array, float]]:
     factors = np.empty((3, right.size))
     for s, weight in clock_mixture(clock, log_t, order):
         resolvent.factorise(right, left, s, *factors)
-        yield factors, weight, clock == "exponential"
+        yield factors, weight
 
 
 def _rates_of(V: ArrayLike, T: float, rates: str) -> tuple[Array, Array]:

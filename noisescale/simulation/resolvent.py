@@ -85,24 +85,68 @@ def law_from(up: Array, down: Array, stay: Array, start: int, law: Array, weight
 
 
 @numba.njit(nogil=True, cache=True)
-def tails(
-    up: Array, down: Array, stay: Array, log_up: Array, log_down: Array, above: Array, below: Array
+def summarise(
+    up: Array,
+    down: Array,
+    stay: Array,
+    starts: NDArray[np.int64],
+    numbers: Array,
+    log_up: Array,
+    log_down: Array,
+    above: Array,
+    below: Array,
 ) -> None:
-    """Random access to the law: Σ_{k<j} ln up_k, Σ_{k>j} ln down_k, P_j(X ≥ j), P_j(X ≤ j).
+    """One sweep from either end: numbers of some starts, and random access to every law.
 
-    P_i(X ≥ j) = exp(log_up[j] − log_up[i]) above[j] for j ≥ i; likewise below.
+    P_i(X ≥ j) = exp(log_up[j] − log_up[i]) above[j] for j ≥ i, and likewise with down and below.
+
+    Args:
+        up, down, stay: (n,) of `factorise`.
+        starts: (S,) ascending.
+        numbers: (5, S), filled with E[X − i], E|X − i|, E[(X − i)²], Σ_j P_i(X = j)² (two
+            independent walkers, each at its own clock, on one site), and P(reach 0) +
+            P(reach n−1) before the clock, at most 1: a bound of P(an end is touched).
+        log_up, log_down: (n,) filled with Σ_{k≥i} ln 1/up_k and Σ_{k≤i} ln 1/down_k.
+        above, below: (n,) filled with P_i(X ≥ i) and P_i(X ≤ i).
     """
     n = up.size
-    log_up[0] = 0.0
-    below[0] = stay[0]
-    for i in range(1, n):
-        log_up[i] = log_up[i - 1] - np.log1p(up[i - 1])
-        below[i] = stay[i] + below[i - 1] / (1.0 + down[i])
-    log_down[n - 1] = 0.0
-    above[n - 1] = stay[n - 1]
-    for i in range(n - 2, -1, -1):
-        log_down[i] = log_down[i + 1] - np.log1p(down[i + 1])
-        above[i] = stay[i] + above[i + 1] / (1.0 + up[i])
+    p, first, second, same, reach, logarithm = 0.0, 0.0, 0.0, 0.0, 1.0, 0.0
+    k = starts.size - 1
+    for i in range(n - 1, -1, -1):
+        if i < n - 1:
+            go, near = 1.0 / (1.0 + up[i]), stay[i + 1]
+            p = go * (near + p)
+            second = p + go * (2.0 * first + second)
+            first = p + go * first
+            same = go * go * (near * near + same)
+            reach *= go
+            logarithm += np.log1p(up[i])
+        log_up[i] = logarithm
+        above[i] = stay[i] + p
+        while k >= 0 and starts[k] == i:
+            numbers[0, k], numbers[1, k], numbers[2, k] = first, first, second
+            numbers[3, k], numbers[4, k] = stay[i] * stay[i] + same, reach
+            k -= 1
+    p, first, second, same, reach, logarithm = 0.0, 0.0, 0.0, 0.0, 1.0, 0.0
+    k = 0
+    for i in range(n):
+        if i > 0:
+            go, near = 1.0 / (1.0 + down[i]), stay[i - 1]
+            p = go * (near + p)
+            second = p + go * (2.0 * first + second)
+            first = p + go * first
+            same = go * go * (near * near + same)
+            reach *= go
+            logarithm += np.log1p(down[i])
+        log_down[i] = logarithm
+        below[i] = stay[i] + p
+        while k < starts.size and starts[k] == i:
+            numbers[0, k] -= first
+            numbers[1, k] += first
+            numbers[2, k] += second
+            numbers[3, k] += same
+            numbers[4, k] = min(1.0, numbers[4, k] + reach)
+            k += 1
 
 
 @numba.njit(nogil=True, cache=True)
@@ -118,29 +162,6 @@ def farther_than(
     if j >= 0:
         found += np.exp(log_down[j] - log_down[i]) * below[j]
     return found
-
-
-@numba.njit(nogil=True, cache=True)
-def quantile_distances(
-    starts: NDArray[np.int64],
-    level: float,
-    log_up: Array,
-    log_down: Array,
-    above: Array,
-    below: Array,
-    out: NDArray[np.int64],
-) -> None:
-    """Smallest d with P_i(|X − i| ≤ d) ≥ level, for each start, by bisection."""
-    for k in range(starts.size):
-        i = starts[k]
-        low, high = -1, log_up.size - 1  # P(|X−i| ≤ high) ≥ level holds, at low it does not
-        while high - low > 1:
-            d = (low + high) // 2
-            if 1.0 - farther_than(d + 1, i, log_up, log_down, above, below) >= level:
-                high = d
-            else:
-                low = d
-        out[k] = high
 
 
 @numba.njit(nogil=True, cache=True)
@@ -176,43 +197,6 @@ def positions_at(
                 else:
                     low = j
             out[k] = high
-
-
-@numba.njit(nogil=True, cache=True)
-def touched(up: Array, down: Array, wall: Array) -> None:
-    """An upper bound of P_i(an end of the box is reached before the clock), into (n,).
-
-    P(reach 0) + P(reach n−1), at most 1.
-    """
-    n = up.size
-    reach = 1.0
-    wall[0] = 1.0
-    for i in range(1, n):
-        reach /= 1.0 + down[i]
-        wall[i] = reach
-    reach = 1.0
-    wall[n - 1] = 1.0
-    for i in range(n - 2, -1, -1):
-        reach /= 1.0 + up[i]
-        wall[i] = min(1.0, wall[i] + reach)
-
-
-@numba.njit(nogil=True, cache=True)
-def meetings(up: Array, down: Array, stay: Array, same: Array) -> None:
-    """Σ_j P_i(X = j)²: two independent walkers from i, each at its own clock, on one site."""
-    n = up.size
-    for i in range(n):
-        same[i] = stay[i] * stay[i]
-    beyond, last = 0.0, stay[n - 1]
-    for i in range(n - 2, -1, -1):
-        beyond = (beyond + last * last) / (1.0 + up[i]) ** 2
-        same[i] += beyond
-        last = stay[i]
-    beyond, last = 0.0, stay[0]
-    for i in range(1, n):
-        beyond = (beyond + last * last) / (1.0 + down[i]) ** 2
-        same[i] += beyond
-        last = stay[i]
 
 
 @numba.njit(nogil=True, cache=True)

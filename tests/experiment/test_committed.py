@@ -42,7 +42,9 @@ def test_a_swapped_arm_changes_the_verdict(root, dataset):
     assert verdicts["grow-batch-same-loss"] == "contradicted"
 
 
-@pytest.mark.parametrize(("dataset", "seeds", "size"), [("digits", 5, 1437), ("mnist", 3, 60000), ("cifar10", 3, 8000)])
+@pytest.mark.parametrize(
+    ("dataset", "seeds", "size"), [("digits", 5, 1437), ("mnist", 3, 60000), ("cifar10", 3, 8000)]
+)
 def test_the_size_of_the_evidence(root, dataset, seeds, size):
     _, results = load(root, dataset)
     assert results["data"]["train_size"] == size
@@ -93,7 +95,7 @@ def test_paper_figures(root, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path)])
     runpy.run_path(str(script), run_name="__main__")
     names = sorted(p.name for p in tmp_path.iterdir())
-    assert len(names) == 2 * 3 * 2
+    assert len(names) == 3 * 3 * 2  # data sets, figures, PNG and PDF
     assert all((tmp_path / name).stat().st_size > 5000 for name in names)
     capsys.readouterr()
 
