@@ -1,10 +1,14 @@
 # Commands for those who work on noisescale itself; users need none of them.
 PYTHON ?= .venv/bin/python
 
-.PHONY: test test-pytorch mutants kills tpu lint figures tables benchmarks benchmarks-pytorch benchmarks-simulation
+.PHONY: test long test-pytorch mutants kills tpu lint figures tables benchmarks benchmarks-pytorch benchmarks-simulation
 
 test:
 	$(PYTHON) -m pytest
+
+# Tests that take minutes; their last summary is tests/long-last-run.txt.
+long:
+	$(PYTHON) -m pytest -m long -q | tee tests/long-last-run.txt
 
 # With PyTorch itself: pip install -e '.[test,pytorch]' first.
 test-pytorch:

@@ -53,10 +53,10 @@ CASES = {
         )
     },
     # Controls.
-    "ramp": case(alpha=2.0, sigma=0.2, sites=1 << 17, log_times=logs(2, 11, 10)),
+    "ramp": case(alpha=2.0, sigma=0.2, sites=1 << 17, log_times=logs(7, 11, 8)),
     "smooth": case(
-        potential="smooth", correlation_length=16.0, sigma=3.0, sites=1 << 18,
-        log_times=logs(4, 26, 16),
+        potential="smooth", correlation_length=16.0, sigma=1.5, sites=1 << 18,
+        log_times=logs(10, 19, 10),
     ),
     "flat": case(potential="flat", environments=2, sites=1 << 16, log_times=logs(3, 16, 10)),
 }  # fmt: skip

@@ -15,8 +15,8 @@ from noisescale.simulation.specification import METHODS, Simulation
 Array = NDArray[np.float64]
 Rows = Sequence[Mapping[str, Any]]
 
-# Largest misfit of ln D that a law may leave.
-_MISFIT = 0.1
+# Largest misfit of ln D that a law may leave, or this many standard errors of ln D.
+_MISFIT, _MISFIT_ERRORS = 0.1, 3.0
 _DRAWN_WALKERS = 40
 _MOST_DRAWN_SITES = 1 << 17
 
@@ -79,7 +79,8 @@ def law_of(simulation: Simulation, columns: Mapping[str, Array], wall: Array) ->
     """The law of the mean over environments of the median distance, in the window.
 
     "log-power" is D ∝ (ln t − ln τ0)^{2/α}; "power" is D ∝ t^β; the one with the smaller misfit
-    is named, if its misfit is below 0.1 in ln D and the fit allows a verdict; else "undecided".
+    is named, if its misfit is below 0.1 in ln D or three standard errors of it, and the fit allows
+    a verdict; else "undecided".
     """
     logs, curves = columns["log_time"][0], columns["distance"]
     usable = (wall <= WALL_LIMIT) & (logs > 0) & (curves.min(axis=0) > 0)
@@ -102,6 +103,8 @@ def law_of(simulation: Simulation, columns: Mapping[str, Array], wall: Array) ->
     low, high = fit.interval
     slope, misfit = _power(x, np.log(y.mean(axis=0)))
     residual = float(fit.diagnostics["residual"])
+    errors = y.std(axis=0, ddof=1) / np.sqrt(len(y)) / y.mean(axis=0)
+    allowed = max(_MISFIT, _MISFIT_ERRORS * float(errors.max()))
     document |= {
         "window": list(fit.window),
         "alpha": fit.alpha,
@@ -121,8 +124,8 @@ def law_of(simulation: Simulation, columns: Mapping[str, Array], wall: Array) ->
             f"a power of t, D = t^{slope:.2f}, leaves a misfit of {misfit:.2g} in ln D, a power of "
             f"ln t {residual:.2g}"
         )
-        document["verdict"] = "power" if misfit < _MISFIT else "undecided"
-    elif residual > _MISFIT:
+        document["verdict"] = "power" if misfit < allowed else "undecided"
+    elif residual > allowed:
         document["reason"] = f"no power of ln t: the misfit in ln D is {residual:.2g}"
     else:
         document["verdict"] = fit.verdict

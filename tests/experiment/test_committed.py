@@ -109,3 +109,32 @@ def test_results_of_another_file_are_refused(root, tmp_path):
     path.write_text(path.read_text().replace("margin = 0.2", "margin = 0.9"))
     with pytest.raises(InputError, match="another version"):
         conclusions_of(read_experiment(path), results)
+
+
+STUDY = "experiments/ultra_slow_diffusion"
+
+
+def test_the_study_of_ultra_slow_diffusion_says_what_its_results_say(root):
+    """Tables from results, and the claims of the text recomputed."""
+    script = runpy.run_path(str(root / STUDY / "tables.py"))
+    text = (root / STUDY / "README.md").read_text("utf-8")
+    assert script["filled"](text) == text
+    laws = {
+        path.stem: json.loads(path.read_text("utf-8"))["law"]
+        for path in (root / STUDY / "results").glob("*.json")
+    }
+    for alpha in (1.0, 1.5, 1.75, 1.9):
+        law = laws[f"alpha-{alpha:g}"]
+        low, high = law["alpha_interval"]
+        assert law["verdict"] == "log-power" and low < alpha < high
+    assert {laws[name]["verdict"] for name in ("ramp", "smooth", "flat")} == {"power"}
+    assert {laws[name]["verdict"] for name in ("alpha-0.5", "alpha-1.95")} == {"undecided"}
+
+
+def test_the_cases_of_the_study_are_those_that_were_run(root):
+    cases = runpy.run_path(str(root / STUDY / "run.py"))["CASES"]
+    results = root / STUDY / "results"
+    assert set(cases) == {path.stem for path in results.glob("*.json")}
+    for name, simulation in cases.items():
+        recorded = json.loads((results / f"{name}.json").read_text("utf-8"))
+        assert recorded["simulation"] == simulation.as_dict()

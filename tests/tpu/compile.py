@@ -45,14 +45,15 @@ def environment():
 
 
 def summed(text):
-    """The largest number of values that one all-reduce of the program sums."""
-    most = 0
+    """How many values the largest all-reduce of the program sums, and all of them together."""
+    found_sizes = [0]
     for line in text.splitlines():
         found = re.match(r"\s*(?:ROOT )?%?\S+ = (.*?) all-reduce(?:-start)?\(", line)
         if found:
             shapes = re.findall(r"[a-z0-9]+\[([0-9,]*)\]", found[1])
-            most = max(most, sum(prod(int(n) for n in s.split(",") if n) for s in shapes))
-    return most
+            sizes = (prod(int(n) for n in s.split(",") if n) for s in shapes)
+            found_sizes.append(sum(sizes))
+    return max(found_sizes), sum(found_sizes)
 
 
 def compiled(name):
@@ -83,8 +84,11 @@ def compiled(name):
     seconds = time.monotonic() - began
     memory = found.memory_analysis()
     peak = memory.peak_memory_in_bytes
-    over = summed(found.as_text())
-    assert over >= weights, f"{name}: no all-reduce sums the {weights} gradients, at most {over}"
+    over, all_ = summed(found.as_text())
+    # A few small gradients, such as those of biases, may travel apart from the others.
+    assert over >= 0.99 * weights and all_ >= weights, (
+        f"{name}: no all-reduce sums the {weights} gradients: at most {over} in one, {all_} in all"
+    )
     assert peak < CHIP_GIB * 2**30, f"{name}: {peak} bytes do not fit {CHIP_GIB} GiB"
     cells = (
         name,

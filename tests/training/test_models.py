@@ -127,7 +127,14 @@ def test_evaluation_does_not_depend_on_the_batch(name, options):
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "options"), CASES)
+# Each compiles two gradients; the small perceptron and the ten layers run by default.
+_QUICK = ("multilayer-perceptron", "ten-layer-cnn")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [pytest.param(*c, marks=() if c[0] in _QUICK else pytest.mark.long) for c in CASES],
+)
 def test_bfloat16_is_float32_to_its_precision(name, options):
     model = built(name, options)
     x = jnp.asarray(images(name, 8))
