@@ -8,7 +8,7 @@ test:
 
 # Tests that take minutes; their last summary is tests/long-last-run.txt.
 long:
-	$(PYTHON) -m pytest -m long -q | tee tests/long-last-run.txt
+	(echo "commit $$(git rev-parse --short HEAD), $$(date +%F)"; $(PYTHON) -m pytest -m long -q | tail -1) | tee tests/long-last-run.txt
 
 # With PyTorch itself: pip install -e '.[test,pytorch]' first.
 test-pytorch:
