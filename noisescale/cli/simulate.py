@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from noisescale.record import Record
     from noisescale.simulation.specification import Simulation
 
-_DEFAULTS = "self-affine, α = 1, σ = T = 1, 65,536 sites, 16 environments, exact"
+_DEFAULTS = "self-affine, α = 1, σ = T = 1, 131,072 sites, 16 environments, exact"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

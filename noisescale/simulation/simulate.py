@@ -73,7 +73,7 @@ def simulate(
                 saved = time.monotonic()
             if report:
                 report(number + 1, rows[-1])
-        return run.finish("finished", updates=simulation.environments)
+        return _part(run.finish("finished", updates=_environments(rows)), simulation)
 
 
 def _begin(run: RunFolder, resume: bool, simulation: Simulation) -> "Record | tuple[Any, ...]":
@@ -81,13 +81,18 @@ def _begin(run: RunFolder, resume: bool, simulation: Simulation) -> "Record | tu
     if finished is not None:
         if _environments(finished.rows) < simulation.environments:
             return run.reopen()
-        wanted = tuple(row for row in finished.rows if row["seed"] < simulation.environments)
-        return Record(finished.identity, finished.status, wanted)
+        return _part(finished, simulation)
     checkpoint = run.resume() if resume else None
     if checkpoint is not None:
         return checkpoint.rows
     run.begin(_provenance())
     return ()
+
+
+def _part(record: Record, simulation: Simulation) -> Record:
+    # The folder may hold more environments than are asked for.
+    wanted = tuple(row for row in record.rows if row["seed"] < simulation.environments)
+    return Record(record.identity, record.status, wanted)
 
 
 def _environments(rows: tuple[dict[str, Any], ...]) -> int:

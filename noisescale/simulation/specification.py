@@ -51,12 +51,12 @@ class Simulation:
     alpha: float = 1.0
     sigma: float = 1.0
     temperature: float = 1.0
-    sites: int = 1 << 16
+    sites: int = 1 << 17
     correlation_length: float = 16.0
     stiffness: float = 1e-3
     method: str = "exact"
     rates: str = "arrhenius"
-    log_times: tuple[float, ...] = field(default=tuple(np.linspace(8.0, 80.0, 19).tolist()))
+    log_times: tuple[float, ...] = field(default=tuple(np.linspace(10.0, 100.0, 19).tolist()))
     environments: int = 16
     starts: int = 256
     seed: int = 0

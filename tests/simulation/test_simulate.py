@@ -64,6 +64,14 @@ def test_more_environments_keep_those_that_are_there(tmp_path):
     assert simulate(small(environments=2), few).rows == grown.rows[:6]
 
 
+def test_fewer_environments_than_a_stopped_run_has(tmp_path):
+    asked = iter([False] * 4 + [True])
+    with pytest.raises(Stopped):
+        simulate(small(), tmp_path, stop=lambda: next(asked))
+    assert {row["seed"] for row in simulate(small(environments=2), tmp_path).rows} == {0, 1}
+    assert {row["seed"] for row in simulate(small(environments=4), tmp_path).rows} == set(range(4))
+
+
 def test_another_simulation_does_not_overwrite(tmp_path):
     simulate(small(environments=1), tmp_path)
     before = text(tmp_path)
