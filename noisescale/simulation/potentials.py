@@ -35,7 +35,7 @@ def fractional_brownian(
     differences vanish and V is a straight line of slope k ~ N(0, σ²), without barriers.
 
     Args:
-        n: sites, at least 2; one path of 10⁸ takes about 6 GB.
+        n: sites, at least 2; one path of 10⁸ takes about 8 GB.
         alpha: α in (0, 2], twice the Hurst exponent.
         sigma: σ > 0, root mean square difference between neighbours, in units of energy.
         size: number of independent potentials; None for a single one without that axis.
