@@ -105,12 +105,12 @@ def mean_square_displacement(
     out = np.empty((logs.size, right.size if sites is None else sites.size))
 
     def one(k: int) -> None:
-        total = np.zeros((3, right.size))
+        total = np.zeros(right.size)
         for factors, weight in _mixture(right, left, float(logs[k]), clock, order):
-            resolvent.add_moments(*factors, *total, weight)
-        out[k] = total[2] if sites is None else total[2][sites]
+            resolvent.add_mean_squares(*factors, total, weight)
+        out[k] = total if sites is None else total[sites]
 
-    _each(one, logs.size, _bytes(right.size, 6))
+    _each(one, logs.size, _bytes(right.size, 4))
     return out[:, 0] if single else out
 
 

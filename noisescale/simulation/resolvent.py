@@ -45,28 +45,21 @@ def factorise(right: Array, left: Array, s: float, up: Array, down: Array, stay:
 
 
 @numba.njit(nogil=True, cache=True)
-def add_moments(
-    up: Array, down: Array, stay: Array, mean: Array, absolute: Array, square: Array, weight: float
-) -> None:
-    """Add weight × E_i[X−i], E_i|X−i|, E_i[(X−i)²] for every start i; arrays (n,)."""
+def add_mean_squares(up: Array, down: Array, stay: Array, square: Array, weight: float) -> None:
+    """Add weight × E_i[(X − i)²] for every start i; (n,)."""
     n = up.size
     for side in range(2):
         odds = up if side == 0 else down
-        sign = weight if side == 0 else -weight
         # P, E|d|, E d² of the part beyond the start, carried from the far end.
         p, first, second, last = 0.0, 0.0, 0.0, 0.0
         for k in range(n):
             i = n - 1 - k if side == 0 else k
             if k > 0:
                 go = 1.0 / (1.0 + odds[i])
-                first_there = first
-                beyond = go * (last + p)
-                first = beyond + go * first_there
-                second = beyond + go * (2.0 * first_there + second)
-                p = beyond
+                p = go * (last + p)
+                second = p + go * (2.0 * first + second)
+                first = p + go * first
             last = stay[i]
-            mean[i] += sign * first
-            absolute[i] += weight * first
             square[i] += weight * second
 
 
