@@ -18,7 +18,7 @@ import numpy as np
 from measuring import TARGETS_HEADING, alternating, at_least, ratios, row, told
 
 from noisescale.simulation import fractional_brownian
-from noisescale.simulation.lattice_rates import lattice_rates
+from noisescale.simulation.rates import lattice_rates
 from noisescale.simulation.walkers import discrete_walk, random_walk
 
 SCRIPT = "`walkers.py`"

@@ -297,7 +297,7 @@ def sole_user(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"another process is training in {str(folder)!r}: wait for it, or choose another "
+                f"another process is writing to {str(folder)!r}: wait for it, or choose another "
                 "folder"
             ) from None
         except OSError:  # a file system without locks

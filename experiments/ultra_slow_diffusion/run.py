@@ -1,6 +1,6 @@
 """Simulate every case of the study; a stopped run goes on where it was.
 
-python experiments/ultra_slow_diffusion/run.py [CASE...]   # about ten minutes on two cores
+python experiments/ultra_slow_diffusion/run.py [CASE...]   # about five minutes on two cores
 
 Rows go to noisescale-runs/ultra-slow-diffusion (not committed), summaries to results/.
 """

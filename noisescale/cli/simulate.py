@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from noisescale.cli import fail
 from noisescale.cli.extras import need
 from noisescale.cli.interrupts import stop_wish
+from noisescale.cli.progress import counting
+from noisescale.cli.progress import stop as stop_bar
 from noisescale.errors import InputError
 
 if TYPE_CHECKING:
@@ -95,7 +97,7 @@ def _simulation(options: argparse.Namespace) -> "Simulation":
 def _evenly(first: float, last: float, count: float) -> tuple[float, ...]:
     import numpy as np
 
-    if count != int(count) or not 1 <= count <= 10_000:
+    if not 1 <= count <= 10_000 or count != int(count):
         raise InputError(f"--log-times: COUNT {count:g} must be a whole number from 1 to 10,000")
     if not first < last and count > 1:
         raise InputError(f"--log-times: FROM {first:g} must lie below TO {last:g}")
@@ -110,29 +112,10 @@ def _name(simulation: "Simulation") -> str:
 
 
 def _simulate(simulation: "Simulation", out: Path, fresh: bool) -> "Record":
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from noisescale.simulation.simulate import Stopped, simulate
     from noisescale.simulation.walkers import HopLimitError
 
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("environments, distance {task.fields[distance]:,.0f} at the last time"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(compact=True),
-        console=Console(stderr=True),
-    )
+    bar = counting("environments, distance {task.fields[distance]:,.0f} at the last time")
     task = bar.add_task(simulation.method, total=simulation.environments, distance=0.0)
 
     def report(done: int, row: Mapping[str, Any]) -> None:
@@ -144,22 +127,16 @@ def _simulate(simulation: "Simulation", out: Path, fresh: bool) -> "Record":
         with stop_wish() as stop:
             return simulate(simulation, out, resume=not fresh, report=report, stop=stop)
     except (Stopped, KeyboardInterrupt):
-        _close(bar)
+        stop_bar(bar)
         fail(f"stopped; finished environments are kept in {out}, the same command goes on", 143)
     except HopLimitError as error:
-        _close(bar)
+        stop_bar(bar)
         fail(f"{error}; or take --method exact", 1)
     except OSError as error:
-        _close(bar)
+        stop_bar(bar)
         fail(f"cannot write to {error.filename or out} ({error.strerror or error})", 1)
     finally:
-        _close(bar)
-
-
-def _close(bar: Any) -> None:
-    # A bar that never started would still end the line.
-    if bar.live.is_started:
-        bar.stop()
+        stop_bar(bar)
 
 
 def _print(document: Mapping[str, Any]) -> None:
@@ -185,11 +162,11 @@ def _print(document: Mapping[str, Any]) -> None:
     output = Output()
     output.print(table(head, rows, right=set(range(5))))
     output.print(f"{document['environments']} environments; t: {document['time_unit']}")
-    for line in law_lines(document["law"]):
+    for line in _law_lines(document["law"]):
         output.print(line)
 
 
-def law_lines(law: Mapping[str, Any]) -> list[str]:
+def _law_lines(law: Mapping[str, Any]) -> list[str]:
     """The fitted law in words."""
     lines = [f"law: {law['verdict']} ({law['reason']})"]
     if law.get("alpha") is not None:
@@ -200,7 +177,7 @@ def law_lines(law: Mapping[str, Any]) -> list[str]:
         lines += [
             f"D ~ (ln t - {law['log_tau0']:.2g})^p with p = 2/alpha = {exponent}"
             + (f" (predicted {predicted:.3g})" if predicted else ""),
-            f"alpha = {law['alpha']:.3g} ± {number_or_dash(law['alpha_stderr'])}, 95 % interval "
+            f"alpha = {law['alpha']:.3g} ± {_two_digits(law['alpha_stderr'])}, 95 % interval "
             f"[{low:.3g}, {high:.3g}], ln t from {first:g} to {last:g}, {law['times_used']} times, "
             f"{law['times_at_walls']} left out at walls",
             f"naive, with microscopic time 1: alpha = {law['naive_alpha']:.3g}",
@@ -208,6 +185,6 @@ def law_lines(law: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def number_or_dash(value: float | None) -> str:
+def _two_digits(value: float | None) -> str:
     """Two digits, or a dash for what is not known."""
     return "–" if value is None else f"{value:.2g}"

@@ -4,19 +4,17 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from noisescale.cli import fail
 from noisescale.cli.data import add_data_arguments, data_dir_of
 from noisescale.cli.extras import need
 from noisescale.cli.interrupts import stop_wish
+from noisescale.cli.progress import counting
+from noisescale.cli.progress import stop as stop_bar
 from noisescale.errors import InputError
 from noisescale.experiment.parsing import built_in, find_experiment
 from noisescale.experiment.specification import Experiment
 from noisescale.experiment.verify import MOST_SEEDS, Verified, verify
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,26 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _train(experiment: Experiment, out: Path, data_dir: Path | None, seeds: int | None) -> Verified:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("updates"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(compact=True),
-        console=Console(stderr=True),
-    )
+    bar = counting("updates")
     task = bar.add_task("compiling", total=None)
 
     def begin(updates: int) -> None:
@@ -105,17 +84,11 @@ def _train(experiment: Experiment, out: Path, data_dir: Path | None, seeds: int 
                 stop=stop,
             )
     except (Stopped, KeyboardInterrupt):
-        _stop(bar)
+        stop_bar(bar)
         kept = len(list((out / "runs").glob("*/seed-*/result.json")))
         fail(f"stopped; {kept} finished runs are kept in {out}, the same command goes on", 143)
     finally:
-        _stop(bar)
-
-
-def _stop(bar: "Progress") -> None:
-    # A bar that never started would still end the line.
-    if bar.live.is_started:
-        bar.stop()
+        stop_bar(bar)
 
 
 def _dry_run(experiment: Experiment, options: argparse.Namespace) -> int:

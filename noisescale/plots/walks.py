@@ -13,23 +13,24 @@ from noisescale.plots.figure import STYLES, add_legend, colour, new_figure
 
 
 def draw_potential(
-    ax: Axes, potential: ArrayLike, walkers: Mapping[str, ArrayLike], start: int | None = None
+    ax: Axes, potential: ArrayLike, walkers: Mapping[str, ArrayLike], start: int
 ) -> Axes:
-    """A potential with walkers on it, a colour per time.
+    """A potential with walkers on it, a colour per time, against the distance from their start.
 
     Args:
         potential: (n,) V.
         walkers: sites of walkers by the label of their time.
-        start: where they started.
+        start: the site where they started.
     """
     V = np.asarray(potential, np.float64)
-    ax.plot(V, color="0.75", linewidth=0.8, zorder=1)
+    ax.plot(np.arange(V.size) - start, V, color="0.75", linewidth=0.8, zorder=1)
     for number, (label, sites) in enumerate(walkers.items()):
         where = np.asarray(sites)
-        ax.scatter(where, V[where], s=14, color=colour(number), label=label, zorder=3, alpha=0.7)
-    if start is not None:
-        ax.axvline(start, color="black", linewidth=0.8, linestyle=":", zorder=0)
-    ax.set(xlabel="site x", ylabel="potential V(x)")
+        ax.scatter(
+            where - start, V[where], s=14, color=colour(number), label=label, zorder=3, alpha=0.7
+        )
+    ax.axvline(0, color="black", linewidth=0.8, linestyle=":", zorder=0)
+    ax.set(xlabel="x − x₀ (lattice sites)", ylabel="potential V (units of energy)")
     return ax
 
 
@@ -67,9 +68,10 @@ def draw_walk_distances(
             label="more than 1 % at a wall",
         )
     low, high = mean[known].min() / 3, mean[known].max() * 5
-    for number, (label, values) in enumerate(references.items(), start=1):
+    seen = {k: v for k, v in references.items() if np.any((np.asarray(v) < high) & (v > low))}
+    for number, (label, values) in enumerate(seen.items(), start=1):
         ax.plot(x, values, color=colour(number), linestyle=STYLES[number % 4], label=label)
-    ax.set(xlabel="ln t", ylabel="median distance |x − x₀|", xscale="log", yscale="log")
+    ax.set(xlabel="ln t", ylabel="median |x − x₀| (lattice sites)", xscale="log", yscale="log")
     ax.set_ylim(low, high)
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -118,7 +120,7 @@ def draw_study(ax: Axes, summaries: Mapping[str, Mapping[str, Any]], slopes: boo
         if slopes and exponent is not None and inside.any():
             last = np.flatnonzero(inside)[-1]
             ax.plot(x, y[last] * (x / x[last]) ** exponent, color=colour(number), linewidth=0.9)
-    ax.set(xlabel="ln t", ylabel="median distance |x − x₀|", xscale="log", yscale="log")
+    ax.set(xlabel="ln t", ylabel="median |x − x₀| (lattice sites)", xscale="log", yscale="log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())

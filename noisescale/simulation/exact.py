@@ -79,7 +79,7 @@ def ramp_msd(t: ArrayLike, sigma: float, T: float = 1.0) -> Array:
         T: temperature, > 0.
 
     Returns:
-        Mean squares, lattice spacings squared.
+        Mean squares, lattice spacings squared; infinite beyond 1.8e308.
     """
     return _ramp(t, sigma, T, ballistic=1.0)
 
@@ -94,8 +94,10 @@ def _ramp(t: ArrayLike, sigma: float, T: float, ballistic: float) -> Array:
     times = np.asarray(t, np.float64)
     if not (times >= 0).all():
         raise InputError(f"t={shown(t)}: times must be at least 0")
-    drift = 2 * np.expm1(ratio**2 / 2)
-    return ballistic * drift * times**2 + 2 * np.exp(ratio**2 / 8) * times
+    with np.errstate(over="ignore", invalid="ignore"):
+        drift = 2 * np.expm1(ratio**2 / 2)
+        squares = ballistic * drift * times**2 + 2 * np.exp(ratio**2 / 8) * times
+    return np.where(times > 0, squares, 0.0)
 
 
 def _terms(y: ArrayLike) -> tuple[Array, Array, NDArray[np.bool_]]:

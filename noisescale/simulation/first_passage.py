@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from noisescale.errors import InputError, shown
-from noisescale.simulation.rates import checked_potential, hop_rates
+from noisescale.simulation.rates import rates_on_line
 
 
 def mean_first_passage_time(
@@ -31,10 +31,8 @@ def mean_first_passage_time(
 
     Source: Gardiner 2009, Stochastic Methods, section 12.4 (birth–death processes).
     """
-    potential = checked_potential(V)
-    if potential.ndim != 1:
-        raise InputError(f"V of shape {potential.shape}: one potential (n,) at a time")
-    n = potential.size
+    right, left = rates_on_line(V, T, rates)
+    n = right.size
     for name, given in (("start", start), ("target", target)):
         sites = np.asarray(given)
         whole = sites.dtype.kind in "iu" and sites.size
@@ -42,7 +40,6 @@ def mean_first_passage_time(
             raise InputError(f"{name}={shown(given)}: give sites, whole numbers from 0 to {n - 1}")
     if np.ndim(target):
         raise InputError(f"target={shown(target)}: give one site")
-    right, left = hop_rates(potential, T, rates)
     times = np.zeros(n)
     _sum_first_steps(right, left, int(target), times)
     found = times[np.asarray(start)]

@@ -5,11 +5,8 @@ of `rates.hop_rates`. The clock is exponential of mean t ("exponential", exact t
 fixed time t ("fixed", by Stehfest's inversion: about 1e-4 relative at order 12).
 """
 
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from noisescale.errors import InputError, shown
 from noisescale.simulation import resolvent
 from noisescale.simulation.clocks import checked_log_times, clock_mixture
-from noisescale.simulation.rates import checked_potential, hop_rates
+from noisescale.simulation.rates import rates_on_line
+from noisescale.simulation.threads import in_threads, thread_count
 
 Array = NDArray[np.float64]
 
@@ -99,7 +97,7 @@ def mean_square_displacement(
     Raises:
         InputError: an argument outside its range, or neighbours that differ by more than 300 T.
     """
-    right, left = _rates_of(V, T, rates)
+    right, left = rates_on_line(V, T, rates)
     logs, _ = checked_log_times(times, log_t)
     sites, single = _sites(starts, right.size)
     out = np.empty((logs.size, right.size if sites is None else sites.size))
@@ -110,7 +108,7 @@ def mean_square_displacement(
             resolvent.add_mean_squares(*factors, total, weight)
         out[k] = total if sites is None else total[sites]
 
-    _each(one, logs.size, _bytes(right.size, 4))
+    _each(one, logs.size, right.size, 4)
     return out[:, 0] if single else out
 
 
@@ -137,7 +135,7 @@ def occupation(
     Returns:
         (n,) probabilities, relative accuracy at an exponential clock entry by entry.
     """
-    right, left = _rates_of(V, T, rates)
+    right, left = rates_on_line(V, T, rates)
     logs, single = checked_log_times(t, log_t, "t")
     if not single:
         raise InputError(f"t={shown(t if log_t is None else log_t)}: the law is of one time")
@@ -171,7 +169,7 @@ def sample_positions(
     Returns:
         (W,) sites.
     """
-    right, left = _rates_of(V, T, rates)
+    right, left = rates_on_line(V, T, rates)
     logs, _ = checked_log_times(t, log_t, "t")
     if logs.size != 1:
         raise InputError("t: positions are drawn at one time; call again for the next")
@@ -206,7 +204,7 @@ def displacements(
         distances: whole numbers ≥ 1 at which to give P(|X − x0| ≥ d).
         report: called with 1 after each time.
     """
-    right, left = _rates_of(V, T, rates)
+    right, left = rates_on_line(V, T, rates)
     logs, _ = checked_log_times(times, log_t)
     n = right.size
     sites, _ = _sites(central_starts(n) if starts is None else starts, n)
@@ -226,7 +224,7 @@ def displacements(
             report(1)
 
     clocks = 1 if clock == "exponential" else order
-    _each(one, logs.size, _bytes(n, 4 + 4 * clocks))
+    _each(one, logs.size, n, 4 + 4 * clocks)
     square, absolute, median, variance, same, wall = found
     return Displacements(
         log_t=logs,
@@ -315,13 +313,6 @@ def _mixture(
         yield factors, weight
 
 
-def _rates_of(V: ArrayLike, T: float, rates: str) -> tuple[Array, Array]:
-    potential = checked_potential(V)
-    if potential.ndim != 1:
-        raise InputError(f"V of shape {potential.shape}: one potential (n,) at a time")
-    return hop_rates(potential, T, rates)
-
-
 def _sites(given: ArrayLike | None, n: int) -> tuple[NDArray[np.int64] | None, bool]:
     if given is None:
         return None, False
@@ -340,19 +331,13 @@ def _site(given: object, n: int) -> int:
     return int(sites[0])
 
 
-def _bytes(n: int, arrays: int) -> int:
-    return 8 * n * arrays
-
-
-def _each(work: Callable[[int], None], count: int, bytes_each: int) -> None:
+def _each(work: Callable[[int], None], count: int, n: int, arrays: int) -> None:
     # Times are independent; the kernels release the interpreter. At most about 1.5 GB at once.
-    threads = max(1, min(os.cpu_count() or 1, count, 1_500_000_000 // max(bytes_each, 1)))
-    if threads == 1 or bytes_each < 200_000:
-        for k in range(count):
-            work(k)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        pending = iter(range(count))
-        # In small lots, so that Ctrl-C is not answered by the whole list.
-        while lot := list(islice(pending, threads)):
-            list(pool.map(work, lot))
+    bytes_each = 8 * n * arrays
+    threads = 1 if bytes_each < 200_000 else min(thread_count(None), 1_500_000_000 // bytes_each)
+
+    def part(k: int, go_on: Callable[[], None]) -> None:
+        go_on()
+        work(k)
+
+    in_threads(part, range(count), max(1, threads))

@@ -1,4 +1,4 @@
-"""Hop rates of a continuous-time walker on a one-dimensional lattice, from local differences."""
+"""Hop rates of a continuous-time walker on a lattice in d = 1, 2, 3, from local differences."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,8 +7,9 @@ from noisescale.analysis.checks import choice, positive
 from noisescale.errors import InputError, shown
 
 RATES = ("arrhenius", "metropolis", "heat_bath")
-# |ΔV|/T: products of two rates and of a rate with 1/t stay inside what a float64 holds.
-_STEEPEST = 300.0
+BOUNDARIES = ("reflecting", "periodic")
+# |ΔV|/T: a walker's rate is a float64; of the resolvent also products of two rates and with 1/t.
+_STEEPEST_WALK, _STEEPEST_RESOLVENT = 1400.0, 300.0
 
 
 def checked_potential(values: object, name: str = "V") -> NDArray[np.float64]:
@@ -47,23 +48,71 @@ def hop_rates(
     Raises:
         InputError: neighbours that differ by more than 300 T.
     """
-    T = positive("T", temperature)
-    choice("rates", rates, RATES)
-    steps = np.diff(V) / T
-    steepest = float(np.abs(steps).max())
-    if steepest > _STEEPEST:
-        raise InputError(
-            f"T={shown(temperature)}: neighbouring sites differ by {steepest:.3g} T, at most "
-            f"{_STEEPEST:.0f} T can be propagated; raise T or refine the lattice"
-        )
-    right, left = np.zeros(V.size), np.zeros(V.size)
-    if rates == "arrhenius":
-        np.exp(-0.5 * steps, out=right[:-1])
-        np.exp(0.5 * steps, out=left[1:])
-    elif rates == "metropolis":
-        np.exp(np.minimum(-steps, 0.0), out=right[:-1])
-        np.exp(np.minimum(steps, 0.0), out=left[1:])
-    else:
-        right[:-1] = 1 / (1 + np.exp(steps))
-        left[1:] = 1 / (1 + np.exp(-steps))
+    left, right = lattice_rates(
+        V, 0, positive("T", temperature), choice("rates", rates, RATES), False, _STEEPEST_RESOLVENT
+    )
     return right, left
+
+
+def rates_on_line(
+    V: object, temperature: float, rates: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`hop_rates` of one potential (n,) as it is given."""
+    potential = checked_potential(V)
+    if potential.ndim != 1:
+        raise InputError(f"V of shape {potential.shape}: one potential (n,) at a time")
+    return hop_rates(potential, temperature, rates)
+
+
+def lattice_rates(
+    V: NDArray[np.float64],
+    axis: int,
+    temperature: float,
+    rates: str,
+    periodic: bool,
+    steepest_allowed: float = _STEEPEST_WALK,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rates of the hops to the lower and to the higher neighbour along an axis; 0 into a wall.
+
+    With ΔV = V_j − V_i: arrhenius exp(−ΔV/2T), metropolis min(1, exp(−ΔV/T)), heat_bath
+    1/(1 + exp(ΔV/T)).
+
+    Raises:
+        InputError: neighbours that differ by more than `steepest_allowed` T, 1400 for walkers.
+    """
+    V = np.moveaxis(V, axis, 0)
+    seam = V[:1] if periodic else V[:0]
+    with np.errstate(over="ignore"):
+        steps = np.diff(V, axis=0, append=seam) / temperature
+    steepest = np.abs(steps).max()
+    if not steepest <= steepest_allowed:
+        raise InputError(
+            f"T={temperature:g}: neighbouring sites differ by {steepest:.3g} T, at most "
+            f"{steepest_allowed:.0f} T can be computed with; raise T or refine the lattice"
+        )
+    lower, higher = np.zeros_like(V), np.zeros_like(V)  # in the order of V
+    higher[: len(steps)] = _rate(steps, rates)
+    lower[1:] = _rate(-steps[: len(V) - 1], rates)
+    if periodic:
+        lower[0] = _rate(-steps[-1], rates)
+    return np.moveaxis(lower, 0, axis), np.moveaxis(higher, 0, axis)
+
+
+def _rate(steps: NDArray[np.float64], rates: str) -> NDArray[np.float64]:
+    if rates == "arrhenius":
+        return np.exp(-0.5 * steps)
+    if rates == "metropolis":
+        return np.exp(np.minimum(-steps, 0.0))
+    with np.errstate(over="ignore"):  # 1/∞ is 0
+        return 1.0 / (1.0 + np.exp(steps))
+
+
+def cumulative_rates(
+    V: NDArray[np.float64], temperature: float, rates: str, periodic: bool
+) -> NDArray[np.float64]:
+    """(sites, 2d) running sums of each site's rates: lower, higher along every axis in turn."""
+    table = np.empty((V.size, 2 * V.ndim))
+    for axis in range(V.ndim):
+        for side, values in enumerate(lattice_rates(V, axis, temperature, rates, periodic)):
+            table[:, 2 * axis + side] = values.reshape(-1)
+    return np.cumsum(table, axis=1, out=table)

@@ -8,7 +8,8 @@ from typing import Any
 
 from noisescale.errors import InputError
 from noisescale.record import Record, RunFolder, sole_user
-from noisescale.simulation.methods import measure, whole_steps
+from noisescale.simulation.methods import environment, measure, whole_steps
+from noisescale.simulation.rates import hop_rates
 from noisescale.simulation.specification import Simulation
 
 _LIBRARIES = ("numpy", "scipy", "numba", "jax")
@@ -52,8 +53,7 @@ def simulate(
     folder = Path(directory)
     if folder.is_file():
         raise InputError(f"{str(folder)!r} is a file: choose another folder")
-    if simulation.method == "walkers":
-        whole_steps(simulation.log_times)
+    _check_first(simulation)
     folder.mkdir(parents=True, exist_ok=True)
     with sole_user(folder):
         run = RunFolder(folder, _identity(simulation))
@@ -74,6 +74,14 @@ def simulate(
             if report:
                 report(number + 1, rows[-1])
         return _part(run.finish("finished", updates=_environments(rows)), simulation)
+
+
+def _check_first(simulation: Simulation) -> None:
+    """What the first environment would refuse is refused before there is a folder."""
+    if simulation.method == "walkers":
+        whole_steps(simulation.log_times)
+    if simulation.method != "valleys":
+        hop_rates(environment(simulation, 0), simulation.temperature, simulation.rates)
 
 
 def _begin(run: RunFolder, resume: bool, simulation: Simulation) -> "Record | tuple[Any, ...]":

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from noisescale.analysis.checks import positive_integer
 from noisescale.errors import InputError, shown
-from noisescale.simulation.rates import checked_potential, hop_rates
+from noisescale.simulation.rates import rates_on_line
 
 Array = NDArray[np.float64]
 
@@ -43,14 +43,11 @@ def relaxation_rates(
     Source: Fernando & Parlett 1994 (dqds; LAPACK's dlasq1); Demmel & Kahan 1990 (relative
     accuracy of bidiagonal singular values).
     """
-    potential = checked_potential(V)
-    if potential.ndim != 1:
-        raise InputError(f"V of shape {potential.shape}: one potential (n,) at a time")
-    n = potential.size
+    right, left = rates_on_line(V, T, rates)
+    n = right.size
     wanted = n if k is None else positive_integer("k", k)
     if wanted > n:
         raise InputError(f"k={shown(k)}: {n} sites have {n} rates")
-    right, left = hop_rates(potential, T, rates)
     squares, off_squares = _cholesky(right, left)
     if wanted == 1:
         return np.zeros(1)

@@ -172,7 +172,7 @@ def drawing_of(simulation: Simulation, rows: Rows, document: Mapping[str, Any]) 
         "curves": curves[:, later],
         "in_window": inside[later],
         "references": _references(simulation, logs[later], curves[:, later], document["law"]),
-        **_collapse(simulation, logs, columns["farther"].mean(axis=0), inside),
+        **_collapse(simulation, columns, inside),
     }
 
 
@@ -204,23 +204,14 @@ def _references(
 
 
 def _walkers_on_potential(simulation: Simulation) -> dict[str, Any]:
-    """Exact draws at up to four times from the middle of the first environment, in a window."""
+    """Walkers at up to four times from the middle of the first environment, in a window."""
     V = environment(simulation, 0)
     start = simulation.sites // 2
+    at = _valley_bottoms if simulation.method == "valleys" else _exact_draws
     rng = np.random.default_rng([simulation.seed, 2])
     logs = [t for t in simulation.log_times if t <= 300.0] or [simulation.log_times[0]]
     chosen = sorted({logs[k] for k in np.linspace(0, len(logs) - 1, 4).astype(int)})
-    walkers = {}
-    for log_t in chosen:
-        sites = sample_positions(
-            V,
-            np.full(_DRAWN_WALKERS, start),
-            T=simulation.temperature,
-            log_t=log_t,
-            rates=simulation.rates,
-            rng=rng,
-        )
-        walkers[f"ln t = {log_t:.3g}"] = sites
+    walkers = {f"ln t = {log_t:.3g}": at(simulation, V, start, log_t, rng) for log_t in chosen}
     reach = max(int(np.abs(sites - start).max()) for sites in walkers.values())
     half = min(max(2 * reach, 50), start, _MOST_DRAWN_SITES)
     first, last = start - half, min(start + half, simulation.sites - 1)
@@ -231,21 +222,37 @@ def _walkers_on_potential(simulation: Simulation) -> dict[str, Any]:
     }
 
 
+def _exact_draws(
+    simulation: Simulation, V: Array, start: int, log_t: float, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    starts = np.full(_DRAWN_WALKERS, start)
+    T, rates = simulation.temperature, simulation.rates
+    return sample_positions(V, starts, T=T, log_t=log_t, rates=rates, rng=rng)
+
+
+def _valley_bottoms(
+    simulation: Simulation, V: Array, start: int, log_t: float, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    from noisescale.simulation.barrier_tree import barrier_tree
+
+    return barrier_tree(V).location([simulation.temperature * log_t], [start])[0]
+
+
 def _collapse(
-    simulation: Simulation, logs: Array, farther: Array, inside: NDArray[np.bool_]
+    simulation: Simulation, columns: Mapping[str, Array], inside: NDArray[np.bool_]
 ) -> dict[str, Any]:
     """Sinai's case: P(|y| ≥ u) with y = σ² x / (T (ln t − δ))², δ from E|x|'s law at each time."""
     if simulation.potential != "self-affine" or simulation.alpha != 1:
         return {"law": None}
     distances = simulation.distances.astype(np.float64)
+    logs, farther = columns["log_time"][0], columns["farther"].mean(axis=0)
+    means = columns["mean_absolute"].mean(axis=0)
     u = np.linspace(0.0, 4.5, 200)
     curves = {}
     late = [k for k in range(len(logs)) if inside[k] and logs[k] > 4]
     chosen = sorted({late[k] for k in np.linspace(0, len(late) - 1, 5).astype(int)}) if late else []
     for k in chosen:
-        # E|x| = ∫ P(|x| ≥ d) dd, by trapezes over the recorded distances.
-        mean = float(np.trapezoid(np.append(1.0, farther[k]), np.append(0.0, distances)))
-        scale = mean / (5 / 6)
+        scale = means[k] / (5 / 6)
         shift = logs[k] - np.sqrt(scale) * simulation.sigma / simulation.temperature
         curves[f"ln t = {logs[k]:.3g}, δ = {shift:.2g}"] = (distances / scale, farther[k])
     return {"law": (u, 2 * (1 - kesten_golosov_cdf(u))), "collapse": curves}

@@ -14,8 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 from noisescale.analysis.checks import choice, positive_integer
 from noisescale.errors import InputError, shown
 from noisescale.simulation import walker_checks as checked
-from noisescale.simulation.lattice_rates import BOUNDARIES, cumulative_rates, lattice_rates
-from noisescale.simulation.rates import RATES, checked_potential
+from noisescale.simulation.rates import (
+    BOUNDARIES,
+    RATES,
+    checked_potential,
+    cumulative_rates,
+    lattice_rates,
+)
 from noisescale.simulation.threads import in_threads, slices, thread_count
 
 # A step's number is a signed 32-bit integer.

@@ -110,6 +110,16 @@ def test_valleys_are_where_the_walkers_end_up():
     assert valleys["mean_absolute"] == pytest.approx(exact["mean_absolute"], rel=0.35)
 
 
+def test_valleys_need_no_rates(tmp_path):
+    # At T = 0.001 neighbours differ by thousands of T: no rate is a float, a valley still is one.
+    from noisescale.simulation.summary import drawing_of, summarise
+
+    cold = small(temperature=1e-3, log_times=(100.0, 200.0), method="valleys", environments=2)
+    rows = simulate(cold, tmp_path).rows
+    drawing = drawing_of(cold, rows, summarise(cold, rows))
+    assert all(0 <= site[0] < len(drawing["potential"]) for site in drawing["walkers"].values())
+
+
 def test_controls_do_what_they_are_for():
     log_times = (2.0, 6.0)
     flat = measure(small(potential="flat", log_times=log_times, sites=4096), 0)

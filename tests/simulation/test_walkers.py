@@ -11,8 +11,7 @@ from scipy.stats import chi2, poisson
 
 from noisescale import InputError
 from noisescale.simulation import continuous_time, discrete_time, walkers
-from noisescale.simulation.lattice_rates import cumulative_rates
-from noisescale.simulation.rates import RATES, hop_rates
+from noisescale.simulation.rates import RATES, cumulative_rates, hop_rates
 from noisescale.simulation.threads import in_threads, slices
 from noisescale.simulation.walkers import HopLimitError, discrete_walk, random_walk
 from tests.reference import walkers as reference
