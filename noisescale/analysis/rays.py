@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from noisescale.analysis.checks import choice
+from noisescale.analysis.checks import at_least_zero, choice
 from noisescale.analysis.ray_losses import checked_radii
 from noisescale.analysis.roughness_estimate import (
     RoughnessEstimate,
@@ -41,6 +41,7 @@ def alpha_from_rays(
     level: float = 0.95,
     resamples: int = 400,
     rng: np.random.Generator | int = 0,
+    rounding: float | None = None,
 ) -> RoughnessEstimate:
     """ln std_k(V(w0 + r u_k) − V(w0)) = c + (α/2) ln r, over rays k = 1 … K from one origin.
 
@@ -56,11 +57,13 @@ def alpha_from_rays(
     Args:
         radii: r, (radii ≥ 5,) increasing, above 0. The check needs geometric radii, or equidistant
             ones from the origin (r, 2r, 3r …), or four pairs r, 2r.
-        curves: (rays ≥ 3, radii) V(w0 + r u_k) − V(w0). Rounding is judged by their dtype.
+        curves: (rays ≥ 3, radii) V(w0 + r u_k) − V(w0).
         statistic: "std" over rays, or "rms", the root mean square, for comparison.
         level: confidence of the interval.
         resamples: of the rays, 50 or more.
         rng: source of the draws, or its seed.
+        rounding: absolute error of the curves; default that of their dtype at their largest
+            value. Differences of losses carry the rounding of the losses themselves.
 
     Returns:
         RoughnessEstimate with n rays and the window of radii. diagnostics: naive_stderr (least
@@ -77,7 +80,8 @@ def alpha_from_rays(
     """
     choice("statistic", statistic, STATISTICS)
     level = checked_level(level)
-    r, values, rounding = _checked(radii, curves)
+    r, values, smallest = _checked(radii, curves)
+    error = smallest if rounding is None else at_least_zero("rounding", rounding)
     rays = len(values)
     counts = drawn_counts(rays, resamples, rng)
     logs = _log_spreads(values, counts, statistic)
@@ -100,7 +104,7 @@ def alpha_from_rays(
         "curvature_z": _z(bend, rays),
         "alpha_uncut": alpha,
     }
-    check = _second_differences(r, values, counts, rounding, statistic)
+    check = _second_differences(r, values, counts, error, statistic)
     if check is not None and not check.straight:
         numbers["second_difference_ratio"] = check.ratio
         numbers["second_difference_exponent"] = float(check.exponents[0])
@@ -140,7 +144,8 @@ def _checked(radii: ArrayLike, curves: ArrayLike) -> tuple[Array, Array, float]:
             f"curves has shape {np.shape(curves)}: give (rays, {len(r)} radii), 3 rays or more"
         )
     given = np.asarray(curves).dtype
-    return r, values, float(np.finfo(given).eps) if given.kind == "f" else 2.3e-16
+    relative = float(np.finfo(given).eps) if given.kind == "f" else 2.3e-16
+    return r, values, relative * float(np.abs(values).max())
 
 
 def _log_spreads(values: Array, counts: NDArray[np.int64], statistic: str) -> Array:
@@ -183,7 +188,7 @@ def _second_differences(
     if len(first) < 4:
         return None
     differences = values[:, second] - q * values[:, first]
-    floor = _ROUNDING * rounding * q * np.abs(values[:, second]).max()
+    floor = _ROUNDING * rounding * q
     above = differences.std(axis=0) > floor
     if above.sum() < 4:
         return _Check(q, np.full(2, np.nan), np.full(2, np.nan), True)
