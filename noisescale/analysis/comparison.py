@@ -100,30 +100,19 @@ def judge_same(
     if len(where) != len(points):
         raise InputError(f"epochs has {len(where)} entries for {len(points)} points")
 
-    def p_values(effect: Array, stderr: Array, degrees: Array) -> tuple[Array, Array]:
-        inside = np.maximum(
-            p_below(effect, margin, stderr, degrees), p_above(effect, -margin, stderr, degrees)
-        )
-        # P(|D| ≥ |d observed|) where d = δ, the least favourable value of |d| ≤ δ.
-        far = np.abs(effect)
-        outside = p_above(far, margin, stderr, degrees) + np.where(
-            stderr > 0, p_above(far, -margin, stderr, degrees), 0.0
-        )
-        return inside, np.minimum(1.0, len(points) * outside)
-
     if points[0].stderr is None:
         inside = outside = np.ones(len(points))
     else:
-        inside, outside = p_values(*columns(points))
+        inside, outside = same_p_values(*columns(points), margin)
     decided = float(outside.min()) <= level
     telling = int(np.argmin(outside)) if decided else int(np.argmax(inside))
     point = points[telling]
     unclear = "the interval holds values inside and outside the margin"
     if point.interval is not None and (point.interval[0] > margin or point.interval[1] < -margin):
-        unclear = f"outside the margin, but not significantly so among {len(points)} epochs"
+        unclear = f"outside the margin, but not significantly so among {len(points)} points"
 
     def is_decided(effect: Array, stderr: Array, degrees: Array) -> NDArray[np.bool_]:
-        into, out = p_values(effect, stderr, degrees)
+        into, out = same_p_values(effect, stderr, degrees, margin)
         return (into.max(axis=1) <= level) | (out.min(axis=1) <= level)
 
     return _judgement(
@@ -135,6 +124,26 @@ def judge_same(
         _seeds_needed(points, _covariance(x, y, paired), resolution, is_decided) if plan else None,
         tuple(e for e, p in zip(where, outside, strict=True) if e is not None and p <= level),
     )
+
+
+def same_p_values(
+    effect: Array, stderr: Array, degrees: Array, margin: float
+) -> tuple[Array, Array]:
+    """p-values against |d_k| ≥ δ and against |d_k| ≤ δ, the latter times K (Bonferroni).
+
+    Args:
+        effect, stderr, degrees: (..., K) differences at the K points of curves.
+        margin: δ ≥ 0; at 0 the second is the two-sided test for any difference.
+    """
+    inside = np.maximum(
+        p_below(effect, margin, stderr, degrees), p_above(effect, -margin, stderr, degrees)
+    )
+    # P(|D| ≥ |d observed|) where d = δ, the least favourable value of |d| ≤ δ.
+    far = np.abs(effect)
+    outside = p_above(far, margin, stderr, degrees) + np.where(
+        stderr > 0, p_above(far, -margin, stderr, degrees), 0.0
+    )
+    return inside, np.minimum(1.0, effect.shape[-1] * outside)
 
 
 def judge_worse(

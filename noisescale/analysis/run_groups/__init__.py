@@ -1,0 +1,1 @@
+"""Groups of measured runs: brought onto one clock, compared, the comparison itself tried out."""
