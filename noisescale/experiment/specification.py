@@ -17,6 +17,7 @@ from noisescale.recipe import Recipe, check_length, recipe_from
 # Losses are compared as ratios (differences of logarithms), errors as differences.
 METRICS = ("train_loss", "train_error", "evaluation_loss", "evaluation_error")
 KINDS = ("same", "worse", "order")
+_AUGMENTATION = ("augmentation", "augmentation_parameters", "padding", "fill")
 OVERRIDABLE = ("phase", "optimizer", "model", "data", "run", "probe")
 # Names become folders and files.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -150,8 +151,13 @@ class Experiment:
         return tuple(planned)
 
     def _check_arm(self, recipe: Recipe, plan: Plan) -> None:
-        if recipe.data != self.base.data:
-            raise InputError("it changes [data]: the arms of an experiment share one data set")
+        # Augmentation happens in the update; everything else of [data] makes another data set.
+        drawn = {f: getattr(self.base.data, f) for f in _AUGMENTATION}
+        if replace(recipe.data, **drawn) != self.base.data:
+            raise InputError(
+                "it changes [data] other than its augmentation: the arms of an experiment share "
+                "one data set"
+            )
         if recipe.run.evaluate_every != self.base.run.evaluate_every:
             raise InputError("it changes run.evaluate_every: arms are compared at equal epochs")
         check_length(plan, recipe.run.evaluate_every)
