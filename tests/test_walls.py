@@ -96,3 +96,14 @@ def test_every_house_is_listed():
 def test_x64_is_never_set_globally():
     for path in PACKAGE.rglob("*.py"):
         assert "jax_enable_x64" not in path.read_text(), path
+
+
+@pytest.mark.parametrize("package", ["noisescale", "noisescale.simulation"])
+def test_public_names_stay_themselves(package):
+    # A submodule of a public name's own name would take its place as soon as it is imported.
+    code = (
+        f"import types, {package} as p; all(getattr(p, n) for n in p.__all__); "
+        "print([n for n in p.__all__ if isinstance(getattr(p, n), types.ModuleType)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

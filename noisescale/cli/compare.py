@@ -84,9 +84,9 @@ def run(options: argparse.Namespace) -> int:
 
     groups = _labels(options.group)
     if options.plot is not None:
-        from noisescale.plots import check_ending
+        from noisescale.plots import check_target
 
-        check_ending(Path(options.plot))
+        check_target(Path(options.plot))
     columns = renamed(options.columns, [options.clock, *options.metric])
     control: list[MeasuredRun] = []
     with reading() as report:

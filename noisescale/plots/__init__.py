@@ -2,6 +2,7 @@
 
 from noisescale.plots.figure import add_legend as add_legend
 from noisescale.plots.figure import check_ending as check_ending
+from noisescale.plots.figure import check_target as check_target
 from noisescale.plots.figure import new_figure as new_figure
 from noisescale.plots.figure import save as save
 from noisescale.plots.runs import draw_curves as draw_curves

@@ -40,13 +40,19 @@ def check_ending(path: Path) -> str:
     return kind
 
 
+def check_target(path: Path) -> None:
+    """InputError if a figure cannot be written there: its ending, or its folder."""
+    check_ending(path)
+    if not path.parent.is_dir():
+        raise InputError(f"no folder {str(path.parent)!r} for the figure: make it first")
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write PNG, PDF or SVG by the file's ending; the file appears whole or not at all."""
     from noisescale.record import write_bytes
 
+    check_target(path)
     kind = check_ending(path)
-    if not path.parent.is_dir():
-        raise InputError(f"no folder {str(path.parent)!r} for the figure: make it first")
     buffer = BytesIO()
     # Dates and hashes would make equal figures differ.
     metadata: dict[str, Any] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}.get(

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from noisescale.analysis.ray_losses import ray_loss_std as ray_loss_std
     from noisescale.analysis.roughness import estimate_alpha as estimate_alpha
     from noisescale.analysis.structure import structure_function as structure_function
-    from noisescale.simulation.barrier_tree import BarrierTree as BarrierTree
-    from noisescale.simulation.barrier_tree import barrier_tree as barrier_tree
+    from noisescale.simulation.barriers import BarrierTree as BarrierTree
+    from noisescale.simulation.barriers import barrier_tree as barrier_tree
     from noisescale.simulation.exact import kesten_golosov_cdf as kesten_golosov_cdf
     from noisescale.simulation.exact import kesten_golosov_moments as kesten_golosov_moments
     from noisescale.simulation.exact import kesten_golosov_pdf as kesten_golosov_pdf
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from noisescale.simulation.fourier_potential import (
         RandomFourierPotential as RandomFourierPotential,
     )
-    from noisescale.simulation.path_walk import PathWalk as PathWalk
-    from noisescale.simulation.path_walk import path_walk as path_walk
+    from noisescale.simulation.long_paths import PathWalk as PathWalk
+    from noisescale.simulation.long_paths import path_walk as path_walk
     from noisescale.simulation.potentials import fractional_brownian as fractional_brownian
     from noisescale.simulation.potentials import harmonic as harmonic
     from noisescale.simulation.potentials import smooth_short_range as smooth_short_range
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
     from noisescale.simulation.walkers import random_walk as random_walk
 
 _HOME = {
-    "BarrierTree": "noisescale.simulation.barrier_tree",
+    "BarrierTree": "noisescale.simulation.barriers",
     "DiscreteWalk": "noisescale.simulation.walkers",
     "Displacements": "noisescale.simulation.propagation",
-    "PathWalk": "noisescale.simulation.path_walk",
+    "PathWalk": "noisescale.simulation.long_paths",
     "HopLimitError": "noisescale.simulation.walkers",
     "RandomFourierPotential": "noisescale.simulation.fourier_potential",
-    "barrier_tree": "noisescale.simulation.barrier_tree",
+    "barrier_tree": "noisescale.simulation.barriers",
     "discrete_walk": "noisescale.simulation.walkers",
     "displacements": "noisescale.simulation.propagation",
     "estimate_alpha": "noisescale.analysis.roughness",
@@ -65,7 +65,7 @@ _HOME = {
     "mean_first_passage_time": "noisescale.simulation.first_passage",
     "mean_square_displacement": "noisescale.simulation.propagation",
     "occupation": "noisescale.simulation.propagation",
-    "path_walk": "noisescale.simulation.path_walk",
+    "path_walk": "noisescale.simulation.long_paths",
     "ramp_msd": "noisescale.simulation.exact",
     "ramp_msd_exponential_clock": "noisescale.simulation.exact",
     "random_walk": "noisescale.simulation.walkers",

@@ -78,7 +78,7 @@ def _exact(
 def _valleys(
     simulation: Simulation, V: Array, starts: NDArray[np.int64], number: int
 ) -> Displacements:
-    from noisescale.simulation.barrier_tree import barrier_tree
+    from noisescale.simulation.barriers import barrier_tree
 
     barriers = simulation.temperature * np.array(simulation.log_times)
     tree = barrier_tree(V)

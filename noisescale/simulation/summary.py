@@ -233,7 +233,7 @@ def _exact_draws(
 def _valley_bottoms(
     simulation: Simulation, V: Array, start: int, log_t: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    from noisescale.simulation.barrier_tree import barrier_tree
+    from noisescale.simulation.barriers import barrier_tree
 
     return barrier_tree(V).location([simulation.temperature * log_t], [start])[0]
 

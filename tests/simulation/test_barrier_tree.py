@@ -5,7 +5,7 @@ import pytest
 
 from noisescale.analysis.fractional_noise import fractional_noise
 from noisescale.errors import InputError
-from noisescale.simulation.barrier_tree import barrier_tree
+from noisescale.simulation.barriers import barrier_tree
 from tests.reference import barrier_tree as naive
 
 

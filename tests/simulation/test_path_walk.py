@@ -7,8 +7,8 @@ import pytest
 from scipy.special import ndtr
 
 from noisescale.errors import InputError
-from noisescale.simulation import path_walk as module
-from noisescale.simulation.path_walk import path_walk
+from noisescale.simulation import long_paths as module
+from noisescale.simulation.long_paths import path_walk
 from tests.reference import path_walk as naive
 
 
