@@ -19,7 +19,7 @@ import numpy as np
 from gudhi.sklearn.cubical_persistence import CubicalPersistence
 from measuring import TARGETS_HEADING, alternating, at_least, ratios, row, told
 
-from noisescale.simulation.barrier_tree import barrier_tree
+from noisescale.simulation.barriers import barrier_tree
 from noisescale.simulation.fields import fractional_brownian_field
 from noisescale.simulation.potentials import fractional_brownian
 

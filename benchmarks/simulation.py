@@ -16,7 +16,7 @@ from scipy.integrate import solve_ivp
 from scipy.sparse import block_diag, diags, identity
 from scipy.sparse.linalg import expm_multiply, splu
 
-from noisescale.analysis.structure import structure_function
+from noisescale.analysis.roughness.structure import structure_function
 from noisescale.simulation import displacements, fractional_brownian, mean_square_displacement
 from noisescale.simulation.propagation import central_starts
 from noisescale.simulation.rates import hop_rates

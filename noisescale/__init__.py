@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from noisescale.analysis.gradient_noise import noise_scale_over_time as noise_scale_over_time
     from noisescale.analysis.gradient_noise import steps_and_examples as steps_and_examples
     from noisescale.analysis.invariants import Invariant as Invariant
-    from noisescale.analysis.landscape import judge_landscape as judge_landscape
     from noisescale.analysis.laws import fit_distance as fit_distance
     from noisescale.analysis.noise_scale import sgd_noise_scale as sgd_noise_scale
     from noisescale.analysis.plan import Plan as Plan
     from noisescale.analysis.plan import PlanRow as PlanRow
     from noisescale.analysis.roughness import estimate_alpha as estimate_alpha
+    from noisescale.analysis.roughness.landscape import judge_landscape as judge_landscape
     from noisescale.analysis.run_groups.compare import compare_groups as compare_groups
     from noisescale.analysis.same_run import Comparison as Comparison
     from noisescale.analysis.same_run import compare_runs as compare_runs
@@ -64,7 +64,7 @@ _HOME = {
     "estimate_alpha": "noisescale.analysis.roughness",
     "fit_distance": "noisescale.analysis.laws",
     "gradient_noise_scale": "noisescale.analysis.gradient_noise",
-    "judge_landscape": "noisescale.analysis.landscape",
+    "judge_landscape": "noisescale.analysis.roughness.landscape",
     "judge_walk": "noisescale.analysis.walk",
     "noise_scale_over_time": "noisescale.analysis.gradient_noise",
     "read_runs": "noisescale.formats.measured",

@@ -12,8 +12,8 @@ from noisescale.errors import InputError, shown
 if TYPE_CHECKING:
     from noisescale.analysis.gradient_noise import NoiseScaleOverTime
     from noisescale.analysis.growth import Growth
-    from noisescale.analysis.landscape import Landscape
     from noisescale.analysis.laws import Comparison, Fit
+    from noisescale.analysis.roughness.landscape import Landscape
     from noisescale.analysis.walk import WalkVerdict
 
 SCHEMA = "noisescale.fit/1"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from noisescale.analysis.landscape import Landscape, judge_landscape
+from noisescale.analysis.roughness.landscape import Landscape, judge_landscape
 from noisescale.analysis.walk import Trajectory
 from noisescale.analysis.walk.trajectory import FEWEST_TIMES
 from noisescale.errors import InputError, shown

@@ -16,7 +16,7 @@ from noisescale.analysis.gradient_noise import (
     NoiseScaleOverTime,
     StepsAndExamples,
 )
-from noisescale.analysis.roughness_estimate import quantile_of
+from noisescale.analysis.resampling import quantile_of
 from noisescale.plots.figure import colour, new_figure
 
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from noisescale.plots.figure import STYLES, colour, new_figure
 
 if TYPE_CHECKING:
-    from noisescale.analysis.landscape import Landscape
+    from noisescale.analysis.roughness.landscape import Landscape
 
 
 def draw_landscape(ax: Axes | None, landscape: "Landscape") -> Axes:

@@ -8,9 +8,9 @@ first used.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from noisescale.analysis.ray_losses import ray_loss_std as ray_loss_std
     from noisescale.analysis.roughness import estimate_alpha as estimate_alpha
-    from noisescale.analysis.structure import structure_function as structure_function
+    from noisescale.analysis.roughness.ray_losses import ray_loss_std as ray_loss_std
+    from noisescale.analysis.roughness.structure import structure_function as structure_function
     from noisescale.simulation.barriers import BarrierTree as BarrierTree
     from noisescale.simulation.barriers import barrier_tree as barrier_tree
     from noisescale.simulation.exact import kesten_golosov_cdf as kesten_golosov_cdf
@@ -69,11 +69,11 @@ _HOME = {
     "ramp_msd": "noisescale.simulation.exact",
     "ramp_msd_exponential_clock": "noisescale.simulation.exact",
     "random_walk": "noisescale.simulation.walkers",
-    "ray_loss_std": "noisescale.analysis.ray_losses",
+    "ray_loss_std": "noisescale.analysis.roughness.ray_losses",
     "relaxation_rates": "noisescale.simulation.spectrum",
     "sample_positions": "noisescale.simulation.propagation",
     "smooth_short_range": "noisescale.simulation.potentials",
-    "structure_function": "noisescale.analysis.structure",
+    "structure_function": "noisescale.analysis.roughness.structure",
 }
 
 __all__ = sorted(_HOME)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.fft import dctn, ifft, irfft, next_fast_len
 
 from noisescale.analysis.checks import listed, positive, positive_integer
-from noisescale.analysis.fractional_noise import checked_alpha
+from noisescale.analysis.roughness.fractional_noise import checked_alpha
 from noisescale.errors import InputError, shown
 
 Array = NDArray[np.float64]

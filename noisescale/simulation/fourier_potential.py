@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from noisescale.analysis.checks import positive, positive_integer
-from noisescale.analysis.fractional_noise import checked_alpha
+from noisescale.analysis.roughness.fractional_noise import checked_alpha
 from noisescale.errors import InputError, shown
 
 Array = NDArray[np.float64]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 
 from noisescale.analysis.checks import positive, positive_integer
-from noisescale.analysis.fractional_noise import (
+from noisescale.analysis.roughness.fractional_noise import (
     checked_alpha,
     coloured_noise,
     embedding,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisescale.analysis.checks import choice, positive, positive_integer
-from noisescale.analysis.fractional_noise import checked_alpha
+from noisescale.analysis.roughness.fractional_noise import checked_alpha
 from noisescale.errors import InputError, shown
 from noisescale.simulation.clocks import checked_log_times
 from noisescale.simulation.rates import RATES

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noisescale.analysis.distance_curves import FEWEST_TIMES, alpha_from_distance
+from noisescale.analysis.roughness.distance_curves import FEWEST_TIMES, alpha_from_distance
 from noisescale.simulation.exact import kesten_golosov_cdf, ramp_msd, ramp_msd_exponential_clock
 from noisescale.simulation.methods import environment
 from noisescale.simulation.propagation import WALL_LIMIT, sample_positions

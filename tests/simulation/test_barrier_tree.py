@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from noisescale.analysis.fractional_noise import fractional_noise
+from noisescale.analysis.roughness.fractional_noise import fractional_noise
 from noisescale.errors import InputError
 from noisescale.simulation.barriers import barrier_tree
 from tests.reference import barrier_tree as naive

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from noisescale import InputError
-from noisescale.analysis.fractional_noise import (
+from noisescale.analysis.roughness.fractional_noise import (
     _embedding,
     embedding,
     fractional_noise,

@@ -12,7 +12,7 @@ from noisescale.analysis.checks import positive
 from noisescale.analysis.gradient_noise.blocks import FEWEST_BLOCKS, jackknife_covariance
 from noisescale.analysis.gradient_noise.ratio import fieller_interval
 from noisescale.analysis.gradient_noise.result import document, with_error
-from noisescale.analysis.roughness_estimate import quantile_of
+from noisescale.analysis.resampling import quantile_of
 
 Array = NDArray[np.float64]
 Verdict = Literal["measured", "undecided"]

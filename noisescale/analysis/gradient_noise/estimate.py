@@ -10,7 +10,7 @@ from noisescale.analysis.gradient_noise.moments import (
     noise_and_signal,
     squared_norms,
 )
-from noisescale.analysis.roughness_estimate import checked_level
+from noisescale.analysis.resampling import checked_level
 from noisescale.errors import InputError
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noisescale.analysis.arrays import traces
 from noisescale.analysis.checks import positive, real_number
 from noisescale.analysis.gradient_noise.conclusion import GradientNoiseScale, Verdict, ratio
 from noisescale.analysis.gradient_noise.result import document
 from noisescale.analysis.gradient_noise.sweep import CriticalBatchSize
-from noisescale.analysis.structure import traces
 from noisescale.errors import InputError, shown
 
 Array = NDArray[np.float64]

@@ -5,6 +5,7 @@ from math import nan
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noisescale.analysis.arrays import traces
 from noisescale.analysis.checks import positive_integer
 from noisescale.analysis.gradient_noise.blocks import block_labels, left_out
 from noisescale.analysis.gradient_noise.conclusion import GradientNoiseScale, conclude
@@ -16,8 +17,7 @@ from noisescale.analysis.gradient_noise.moments import (
     noise_and_signal,
     squared_norms,
 )
-from noisescale.analysis.roughness_estimate import checked_level
-from noisescale.analysis.structure import traces
+from noisescale.analysis.resampling import checked_level
 from noisescale.errors import InputError
 
 Array = NDArray[np.float64]

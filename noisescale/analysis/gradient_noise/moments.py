@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noisescale.analysis.arrays import traces
 from noisescale.analysis.checks import listed, positive, positive_integer
-from noisescale.analysis.structure import traces
 from noisescale.errors import InputError, shown
 
 Array = NDArray[np.float64]

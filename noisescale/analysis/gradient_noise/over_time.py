@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noisescale.analysis.arrays import traces
 from noisescale.analysis.checks import listed, positive, positive_integer
 from noisescale.analysis.gradient_noise.conclusion import GradientNoiseScale
 from noisescale.analysis.gradient_noise.estimate import gradient_noise_scale
 from noisescale.analysis.gradient_noise.result import document
-from noisescale.analysis.structure import traces
 from noisescale.errors import InputError, shown
 
 Array = NDArray[np.float64]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noisescale.analysis.arrays import traces
 from noisescale.analysis.gradient_noise.conclusion import Verdict
 from noisescale.analysis.gradient_noise.result import document
-from noisescale.analysis.roughness_estimate import checked_level, quantile_of
-from noisescale.analysis.structure import traces
+from noisescale.analysis.resampling import checked_level, quantile_of
 from noisescale.errors import InputError
 
 Array = NDArray[np.float64]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noisescale.analysis.arrays import traces
 from noisescale.analysis.checks import real_number
-from noisescale.analysis.structure import traces
 from noisescale.errors import InputError, shown
 
 Array = NDArray[np.float64]

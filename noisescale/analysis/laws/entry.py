@@ -12,7 +12,7 @@ from noisescale.analysis.laws.fit import Fit, fit_of
 from noisescale.analysis.laws.forms import CONTROLS, LAWS, law_of
 from noisescale.analysis.laws.noise import noise_grid
 from noisescale.analysis.laws.solve import solve
-from noisescale.analysis.roughness_estimate import checked_level
+from noisescale.analysis.resampling import checked_level
 from noisescale.errors import InputError, shown
 
 One = Literal["log", "power", "log-power", "saturating", "norm-growth"]

@@ -8,7 +8,7 @@ from scipy.special import stdtr
 
 from noisescale.analysis.laws.noise import ROUNDING, joint_likelihood
 from noisescale.analysis.laws.solve import FEWEST_SEEDS, Solution, derivatives
-from noisescale.analysis.roughness_estimate import quantile_of
+from noisescale.analysis.resampling import quantile_of
 
 Array = NDArray[np.float64]
 

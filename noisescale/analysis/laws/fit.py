@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noisescale.analysis.arrays import traces
 from noisescale.analysis.laws.errors import Spread, likelihood, parameter_errors, spread
 from noisescale.analysis.laws.noise import akaike
 from noisescale.analysis.laws.solve import Solution, model
-from noisescale.analysis.structure import traces
 from noisescale.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noisescale.analysis.roughness_estimate import quantile_of
+from noisescale.analysis.resampling import quantile_of
 
 Array = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from noisescale.analysis.checks import real_number
-from noisescale.analysis.roughness_estimate import checked_level
+from noisescale.analysis.resampling import checked_level
 from noisescale.analysis.walk.arms import Arm, arms_of
 from noisescale.analysis.walk.collapse import ClockScore
 from noisescale.analysis.walk.decision import Verdict, decide

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from noisescale.analysis.gradient_noise import gradient_noise_scale, measurements_needed
 from noisescale.analysis.gradient_noise.ratio import fieller_interval
-from noisescale.analysis.roughness_estimate import quantile_of
+from noisescale.analysis.resampling import quantile_of
 from noisescale.errors import InputError
 from tests.reference import gradient_noise as reference
 

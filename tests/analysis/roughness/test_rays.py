@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from noisescale import InputError
-from noisescale.analysis.rays import alpha_from_rays
 from noisescale.analysis.roughness import ray_loss_std
+from noisescale.analysis.roughness.rays import alpha_from_rays
 from tests.reference import roughness as reference
 
 GEOMETRIC = np.geomspace(0.1, 10, 13)

@@ -1,8 +1,4 @@
-"""The roughness exponent α of one regular trace V, with honest errors and a verdict.
-
-The other estimators: from walkers' distance curves (`distance_curves`), from losses along random
-rays (`rays`). Their names are here as well.
-"""
+"""The roughness exponent α of one regular trace V, with honest errors and a verdict."""
 
 from collections.abc import Iterable
 from math import inf, pi
@@ -10,34 +6,16 @@ from math import inf, pi
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noisescale.analysis.arrays import traces
 from noisescale.analysis.checks import at_least_zero, choice, positive, positive_integer
-from noisescale.analysis.distance_curves import alpha_from_distance
-from noisescale.analysis.ray_losses import ray_loss_std
-from noisescale.analysis.rays import alpha_from_rays
-from noisescale.analysis.roughness_estimate import RoughnessEstimate, checked_level, interval_of
-from noisescale.analysis.self_affinity import (
-    SecondDifferences,
-    judge,
-    second_differences,
-)
-from noisescale.analysis.spectrum_checks import check_spectrum, p_value
-from noisescale.analysis.structure import pair_sums, structure_function, traces
-from noisescale.analysis.structure_fit import LogFit, fit_generalised, fit_ordinary
-from noisescale.analysis.whittle import (
-    fit_whittle,
-    used_frequencies,
-    whittle_sigma,
-)
+from noisescale.analysis.resampling import checked_level
+from noisescale.analysis.roughness.result import RoughnessEstimate, interval_of
+from noisescale.analysis.roughness.self_affinity import SecondDifferences, judge, second_differences
+from noisescale.analysis.roughness.spectrum_checks import check_spectrum, p_value
+from noisescale.analysis.roughness.structure import pair_sums
+from noisescale.analysis.roughness.structure_fit import LogFit, fit_generalised, fit_ordinary
+from noisescale.analysis.roughness.whittle import fit_whittle, used_frequencies, whittle_sigma
 from noisescale.errors import InputError, shown
-
-__all__ = [
-    "RoughnessEstimate",
-    "alpha_from_distance",
-    "alpha_from_rays",
-    "estimate_alpha",
-    "ray_loss_std",
-    "structure_function",
-]
 
 METHODS = ("whittle", "gls", "ols", "second_difference")
 # Fewer values give no estimate at all.

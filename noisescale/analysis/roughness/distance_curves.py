@@ -5,17 +5,11 @@ from math import log
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noisescale.analysis.arrays import traces
 from noisescale.analysis.checks import choice, real_number
-from noisescale.analysis.log_power_fit import averages, fit_log_power, fit_naive
-from noisescale.analysis.roughness_estimate import (
-    RoughnessEstimate,
-    Verdict,
-    checked_level,
-    drawn_counts,
-    interval_of,
-    spread_of,
-)
-from noisescale.analysis.structure import traces
+from noisescale.analysis.resampling import checked_level, drawn_counts, spread_of
+from noisescale.analysis.roughness.log_power_fit import averages, fit_log_power, fit_naive
+from noisescale.analysis.roughness.result import RoughnessEstimate, Verdict, interval_of
 from noisescale.errors import InputError, shown
 
 Array = NDArray[np.float64]

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noisescale.analysis.roughness_estimate import Verdict
-from noisescale.analysis.spectrum_checks import SpectrumChecks, p_value
-from noisescale.analysis.structure_fit import LogFit, fit_generalised
+from noisescale.analysis.roughness.result import Verdict
+from noisescale.analysis.roughness.spectrum_checks import SpectrumChecks, p_value
+from noisescale.analysis.roughness.structure_fit import LogFit, fit_generalised
 
 Array = NDArray[np.float64]
 

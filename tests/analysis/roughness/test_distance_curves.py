@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from noisescale import InputError
-from noisescale.analysis.distance_curves import alpha_from_distance
-from noisescale.analysis.fractional_noise import fractional_noise
+from noisescale.analysis.roughness.distance_curves import alpha_from_distance
+from noisescale.analysis.roughness.fractional_noise import fractional_noise
 from tests.reference.roughness import walk_distances
 
 LOG_T = np.geomspace(10, 200, 16)

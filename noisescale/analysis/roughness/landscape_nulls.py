@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noisescale.analysis.rays import FEWEST_RADII, alpha_from_rays
-from noisescale.analysis.roughness_estimate import generator_of
+from noisescale.analysis.resampling import generator_of
+from noisescale.analysis.roughness.rays import FEWEST_RADII, alpha_from_rays
 
 Array = NDArray[np.float64]
 

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noisescale.analysis.arrays import traces
 from noisescale.analysis.checks import positive_integer, real_number
-from noisescale.analysis.landscape_nulls import Null, nulls_of, spaced
-from noisescale.analysis.ray_losses import checked_radii
-from noisescale.analysis.rays import FEWEST_RADII, alpha_from_rays
-from noisescale.analysis.roughness_estimate import RoughnessEstimate, checked_level
-from noisescale.analysis.structure import structure_function, traces
+from noisescale.analysis.resampling import checked_level
+from noisescale.analysis.roughness.landscape_nulls import Null, nulls_of, spaced
+from noisescale.analysis.roughness.ray_losses import checked_radii
+from noisescale.analysis.roughness.rays import FEWEST_RADII, alpha_from_rays
+from noisescale.analysis.roughness.result import RoughnessEstimate
+from noisescale.analysis.roughness.structure import structure_function
 from noisescale.errors import InputError
 
 Array = NDArray[np.float64]

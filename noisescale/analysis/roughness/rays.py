@@ -6,18 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noisescale.analysis.arrays import traces
 from noisescale.analysis.checks import at_least_zero, choice
-from noisescale.analysis.ray_losses import checked_radii
-from noisescale.analysis.roughness_estimate import (
-    RoughnessEstimate,
-    Verdict,
-    checked_level,
-    drawn_counts,
-    interval_of,
-    quantile_of,
-    spread_of,
-)
-from noisescale.analysis.structure import traces
+from noisescale.analysis.resampling import checked_level, drawn_counts, quantile_of, spread_of
+from noisescale.analysis.roughness.ray_losses import checked_radii
+from noisescale.analysis.roughness.result import RoughnessEstimate, Verdict, interval_of
 from noisescale.errors import InputError
 
 Array = NDArray[np.float64]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from noisescale import InputError
-from noisescale.analysis.landscape import bin_losses, judge_landscape
+from noisescale.analysis.roughness.landscape import bin_losses, judge_landscape
 from tests.reference import roughness as reference
 
 RADII = 0.2 * np.arange(1, 51)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noisescale.analysis.arrays import traces
 from noisescale.analysis.checks import positive_integer
-from noisescale.analysis.roughness_estimate import generator_of
-from noisescale.analysis.structure import traces
+from noisescale.analysis.resampling import generator_of
 from noisescale.errors import InputError, shown
 
 Array = NDArray[np.float64]

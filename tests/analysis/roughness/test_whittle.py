@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from noisescale.analysis.fractional_noise import fractional_noise, noise_autocovariance
-from noisescale.analysis.spectrum_checks import check_spectrum
-from noisescale.analysis.whittle import (
+from noisescale.analysis.roughness.fractional_noise import fractional_noise, noise_autocovariance
+from noisescale.analysis.roughness.spectrum_checks import check_spectrum
+from noisescale.analysis.roughness.whittle import (
     fit_whittle,
     log_shape,
     noise_spectral_density,

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from noisescale import InputError
-from noisescale.analysis.fractional_noise import fractional_noise
 from noisescale.analysis.roughness import estimate_alpha, structure_function
-from noisescale.analysis.self_affinity import DILATIONS, second_differences
-from noisescale.analysis.structure import pair_sums
-from noisescale.analysis.structure_fit import (
+from noisescale.analysis.roughness.fractional_noise import fractional_noise
+from noisescale.analysis.roughness.self_affinity import DILATIONS, second_differences
+from noisescale.analysis.roughness.structure import pair_sums
+from noisescale.analysis.roughness.structure_fit import (
     _relative_covariance,
     fit_generalised,
     fit_ordinary,

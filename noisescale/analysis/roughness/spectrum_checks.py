@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
-from noisescale.analysis.whittle import log_shape, minimise_over_alpha
+from noisescale.analysis.roughness.whittle import log_shape, minimise_over_alpha
 
 Array = NDArray[np.float64]
 
