@@ -81,7 +81,7 @@ def _evaluations(runs: Path) -> dict[str, dict[str, list[float]]]:
     """Final training loss and test error of every arm, seed by seed."""
     found = {}
     for folder in sorted(runs.glob("batch-*")):
-        finals: dict[str, list[float]] = {"train_loss": [], "evaluation_error": []}
+        finals: dict[str, list[float]] = {"update": [], "train_loss": [], "evaluation_error": []}
         for seed in sorted(folder.glob("seed-*")):
             rows = [json.loads(line) for line in (seed / "rows.jsonl").read_text().splitlines()]
             last = [row for row in rows if row["train_loss"] is not None][-1]
@@ -148,7 +148,7 @@ def noise_scale(task: str) -> tuple[Growth, ...]:
         columns = dict(zip(names, arrays[f"moments-{number}"], strict=True))
         settings = {**run, "batch_size": float(run["batch_size"])}
         runs.append(MeasuredRun(f"{task} {number}", columns, **settings))
-    return growth_of(runs)
+    return growth_of(runs) if runs else ()
 
 
 def landscapes(task: str) -> dict[str, Landscape]:
@@ -170,3 +170,8 @@ def verdicts(task: str) -> dict[str, Any]:
         "laws": {g.label: g.laws.verdict for g in laws(task)},  # type: ignore[union-attr]
         "landscapes": {name: one.verdict for name, one in landscapes(task).items()},
     }
+
+
+def last_update(task: str) -> int:
+    """Updates of every run."""
+    return int(_arrays(task)["0-update"][-1])

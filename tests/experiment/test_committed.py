@@ -138,3 +138,31 @@ def test_the_cases_of_the_study_are_those_that_were_run(root):
     for name, simulation in cases.items():
         recorded = json.loads((results / f"{name}.json").read_text("utf-8"))
         assert recorded["simulation"] == simulation.as_dict()
+
+
+WALKS = "experiments/is_it_a_walk"
+
+
+def test_the_walk_study_follows_from_its_curves(root, monkeypatch):
+    """Verdicts and tables recomputed from the committed distances, sketches, moments and losses."""
+    monkeypatch.syspath_prepend(str(root / WALKS))
+    tables = runpy.run_path(str(root / WALKS / "tables.py"))
+    study = sys.modules["study"]
+    for task in tables["tasks"]():
+        assert study.verdicts(task) == study.document(task)["verdicts"]
+    assert tables["readme"]() == (root / WALKS / "README.md").read_text("utf-8")
+    assert study.document("digits")["verdicts"]["walk"]["verdict"] == "drift"
+    del sys.modules["study"]
+
+
+def test_the_walk_study_was_run_as_its_script_says(root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / WALKS))
+    script = runpy.run_path(str(root / WALKS / "run.py"))
+    for task, plan in script["TASKS"].items():
+        runs = json.loads((root / WALKS / "results" / f"{task}.json").read_text("utf-8"))["runs"]
+        found = {(run["batch_size"], run["replica"], run["seed"]) for run in runs}
+        assert found == {
+            (*arm, seed) for arm in script["arms"](task) for seed in range(plan["seeds"])
+        }
+        assert {run["learning_rate"] for run in runs} == {plan["learning_rate"]}
+    sys.modules.pop("study", None)

@@ -23,8 +23,9 @@ from noisescale.analysis.walk.two_time import octaves
 
 Array = NDArray[np.float64]
 
-# Momentum's start from rest lasts some 1/(1 − m) updates; after ten of them it is 15 % of V.
-_START = 10
+# Momentum's start from rest lasts some 1/(1 − m) updates; after ten of them it is 15 % of V. Arms of
+# one momentum lose it alike, and the last decade of their times begins well after it.
+_START, _START_MIXED = 3, 10
 # Slopes of curves are taken over a factor of three in time.
 _REACH = 0.55
 # The verdict looks at the last decade of the common times.
@@ -42,10 +43,12 @@ class Measured:
     def __init__(self, arms: Sequence[Arm], full: Arm | None) -> None:
         self.arms, self.full = list(arms), full
         self.weights = weights_without_one(arms[0].square.shape[0])
-        self.first = [_start(arm) for arm in arms]
+        every = [*arms] if full is None else [*arms, full]
+        mixed = len({arm.momentum for arm in every}) > 1
+        self.first = [_start(arm, mixed) for arm in arms]
         self.time = common_times(
             [arm.time[j:] for arm, j in zip(arms, self.first, strict=True)]
-            + ([] if full is None else [full.time[_start(full) :]])
+            + ([] if full is None else [full.time[_start(full, mixed) :]])
         )
         self.enough = len(self.time) >= FEWEST_TIMES
 
@@ -57,8 +60,8 @@ class Measured:
         return np.asarray(self.time >= self.time[-1] / _WINDOW * (1 - 1e-9))
 
 
-def _start(arm: Arm) -> int:
-    lag = _START * arm.momentum / (1 - arm.momentum)
+def _start(arm: Arm, mixed: bool) -> int:
+    lag = (_START_MIXED if mixed else _START) * arm.momentum / (1 - arm.momentum)
     return min(int(np.searchsorted(arm.update, lag)), len(arm.update) - FEWEST_TIMES)
 
 

@@ -1,0 +1,41 @@
+"""Draw the study of experiments/is_it_a_walk from its recorded results.
+
+python paper_figs/is_it_a_walk.py [FOLDER]   # PNG and PDF, by default beside this file
+"""
+
+import sys
+from pathlib import Path
+
+from noisescale.plots import new_figure, save
+from noisescale.plots.walk_verdict import draw_clock, draw_drift_share
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "experiments" / "is_it_a_walk"))
+
+import study  # noqa: E402
+import tables  # noqa: E402
+
+
+def main(out: Path) -> None:
+    """A column per task: distance on the clock of the drift, and the share of drift."""
+    out.mkdir(parents=True, exist_ok=True)
+    names = tables.tasks()
+    figure = new_figure(
+        2, len(names), title="Distance from the initial weights: who goes that way?"
+    )
+    figure.set_size_inches(3.6 * len(names), 7.0)
+    for column, task in enumerate(names):
+        verdict = study.walk(task)
+        top, bottom = figure.axes[column], figure.axes[len(names) + column]
+        draw_clock(top, verdict, "t")
+        draw_drift_share(bottom, verdict)
+        top.set_title(f"{task}, {verdict.seeds} seeds\n{verdict.verdict}", fontsize=10)
+        top.legend(frameon=False, fontsize=8)
+    for ending in ("png", "pdf"):
+        target = out / f"is_it_a_walk.{ending}"
+        save(figure, target)
+        print(target)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent / "out")
