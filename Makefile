@@ -30,10 +30,11 @@ lint:
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy
 
 figures:
-	$(PYTHON) paper_figs/increase_batch_size.py && $(PYTHON) paper_figs/augmentation.py && $(PYTHON) paper_figs/ultra_slow_diffusion.py && $(PYTHON) paper_figs/is_it_a_walk.py
+	$(PYTHON) -m noisescale figures
 
+# Exit code 1 if a table in a README is not what its results give.
 tables:
-	$(PYTHON) experiments/increase_batch_size/tables.py && $(PYTHON) experiments/ultra_slow_diffusion/tables.py && $(PYTHON) experiments/is_it_a_walk/tables.py && $(PYTHON) experiments/gradient_noise_estimators/tables.py
+	$(PYTHON) -m noisescale figures --check
 
 benchmarks:
 	$(PYTHON) benchmarks/start_up.py && $(PYTHON) benchmarks/drivers.py && $(PYTHON) benchmarks/probes.py && $(PYTHON) benchmarks/plans.py && $(PYTHON) benchmarks/training.py

@@ -6,6 +6,7 @@ result.json and, where wanted, weights.npz.
 """
 
 import hashlib
+import html
 import io
 import json
 import os
@@ -50,6 +51,27 @@ class Record:
     def run_id(self) -> str:
         """SHA-256 of the identity as canonical JSON."""
         return run_id(self.identity)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields and the run's id as strict JSON."""
+        fields = {"run_id": self.run_id, "identity": self.identity, "status": self.status}
+        return {**fields, "rows": [finite(row) for row in self.rows]}
+
+    def _repr_html_(self) -> str:
+        last = self.rows[-1] if self.rows else {}
+        cells = [("status", self.status), ("rows", len(self.rows)), *last.items()]
+        lines = "".join(
+            f"<tr><th>{html.escape(str(k))}</th><td>{html.escape(str(v))}</td></tr>"
+            for k, v in cells
+        )
+        title = html.escape(f"Record {self.run_id[:12]}: status, rows and the last row")
+        return f"<div><p><b>{title}</b></p><table>{lines}</table></div>"
+
+    def plot(self) -> Any:
+        """Loss, error, distance and update norm of a training run, on a new figure's panels."""
+        from noisescale.plots import run_figure
+
+        return run_figure(self.rows, f"run {self.run_id[:12]}").axes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Draw what each augmentation makes of two photographs, ten draws each.
 
-python paper_figs/augmentation.py [FOLDER]   # augmentation.png, by default beside this file
+python paper_figs/augmentation.py [FOLDER]   # augmentation.png, by default out/ beside this file
 """
 
 import sys
@@ -40,7 +40,7 @@ def photographs() -> NDArray[np.float32]:
     return np.asarray(small, np.float32)
 
 
-def main(out: Path) -> None:
+def main(out: Path) -> list[Path]:
     """Rows are augmentations, the first column the original."""
     keys = jax.random.split(jax.random.key(0), DRAWS)
     figure = Figure(figsize=(8.6, 9.8))
@@ -69,8 +69,9 @@ def main(out: Path) -> None:
         panels[0, 1].set_title("draws", fontsize=10, loc="left")
     target = out / "augmentation.png"
     save(figure, target)
-    print(target)
+    return [target]
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent)
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent / "out"
+    print(*main(folder), sep="\n")

@@ -1,6 +1,6 @@
 """Draw the study of experiments/is_it_a_walk from its recorded results.
 
-python paper_figs/is_it_a_walk.py [FOLDER]   # PNG and PDF, by default beside this file
+python paper_figs/is_it_a_walk.py [FOLDER]   # PNG and PDF, by default out/ beside this file
 """
 
 import sys
@@ -16,7 +16,7 @@ import study  # noqa: E402
 import tables  # noqa: E402
 
 
-def main(out: Path) -> None:
+def main(out: Path) -> list[Path]:
     """A column per task: distance on the clock of the drift, and the share of drift."""
     out.mkdir(parents=True, exist_ok=True)
     names = tables.tasks()
@@ -31,11 +31,12 @@ def main(out: Path) -> None:
         draw_drift_share(bottom, verdict)
         top.set_title(f"{task}, {verdict.seeds} seeds\n{verdict.verdict}", fontsize=10)
         top.legend(frameon=False, fontsize=8)
-    for ending in ("png", "pdf"):
-        target = out / f"is_it_a_walk.{ending}"
+    targets = [out / f"is_it_a_walk.{ending}" for ending in ("png", "pdf")]
+    for target in targets:
         save(figure, target)
-        print(target)
+    return targets
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent / "out")
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent / "out"
+    print(*main(folder), sep="\n")

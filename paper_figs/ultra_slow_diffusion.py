@@ -1,6 +1,6 @@
 """Draw the study of experiments/ultra_slow_diffusion from its recorded results.
 
-python paper_figs/ultra_slow_diffusion.py [FOLDER]   # PNG and PDF, by default beside this file
+python paper_figs/ultra_slow_diffusion.py [FOLDER]   # PNG and PDF, by default out/ beside this file
 """
 
 import json
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "experiments" / "ultra_slow_diffusion" / "results"
 
 
-def main(out: Path) -> None:
+def main(out: Path) -> list[Path]:
     """Draw the recorded curves of every α, and the controls."""
     out.mkdir(parents=True, exist_ok=True)
     documents = {
@@ -34,11 +34,12 @@ def main(out: Path) -> None:
     figure.axes[1].plot(log_t, np.logaddexp(0, log_t), "k:", label="gradient descent on e^(−w)")
     for ax in figure.axes:
         ax.legend(frameon=False, fontsize=8)
-    for ending in ("png", "pdf"):
-        target = out / f"ultra_slow_diffusion.{ending}"
+    targets = [out / f"ultra_slow_diffusion.{ending}" for ending in ("png", "pdf")]
+    for target in targets:
         save(figure, target)
-        print(target)
+    return targets
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent / "out")
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent / "out"
+    print(*main(folder), sep="\n")

@@ -80,3 +80,7 @@ def test_save(tmp_path):
     with pytest.raises(InputError, match="no folder"):
         save(figure, tmp_path / "none" / "a.png")
     assert [p.name for p in tmp_path.iterdir()] == ["a.svg"]
+
+
+def test_a_notebook_shows_figures_without_pyplot():
+    assert new_figure(1, 1, title="")._repr_png_().startswith(b"\x89PNG")

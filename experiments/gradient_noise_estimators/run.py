@@ -2,7 +2,7 @@
 
 python experiments/gradient_noise_estimators/run.py   # under a minute on one core
 
-Writes results/estimators.json, results/coverage.json and results/gradient_noise_estimators.png.
+Writes results/estimators.json and results/coverage.json.
 """
 
 import json
@@ -18,8 +18,6 @@ from noisescale.analysis.gradient_noise import (
     gradient_noise_scale,
     noise_scale_from_examples,
 )
-from noisescale.plots import new_figure, save
-from noisescale.plots.gradient_noise import draw_coverage, draw_estimators
 from noisescale.record import write_text
 
 HERE = Path(__file__).resolve().parent
@@ -239,26 +237,15 @@ def coverage() -> dict:
     return {"level": 0.9, "replications": REPLICATIONS, "regimes": found}
 
 
-def figure(compared: dict, covered: dict):
-    """Both results in one figure."""
-    made = new_figure(1, 2, title="Gradient noise scale: estimators where it is known")
-    made.set_size_inches(11.5, 4.6)
-    draw_estimators(made.axes[0], compared)
-    draw_coverage(made.axes[1], covered)
-    return made
-
-
 def main() -> None:
-    """Run both parts, write results and the figure."""
+    """Run both parts, write results."""
     results, begin = HERE / "results", time.monotonic()
     results.mkdir(exist_ok=True)
     documents = {"estimators": compare(), "coverage": coverage()}
     for name, document in documents.items():
         text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
         write_text(results / f"{name}.json", text)
-    target = results / "gradient_noise_estimators.png"
-    save(figure(documents["estimators"], documents["coverage"]), target)
-    print(f"{time.monotonic() - begin:.0f} s, {target}", flush=True)
+    print(f"{time.monotonic() - begin:.0f} s, {results}", flush=True)
 
 
 if __name__ == "__main__":

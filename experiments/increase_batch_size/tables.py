@@ -5,10 +5,10 @@ python experiments/increase_batch_size/tables.py --check  # exit 1 if a table is
 """
 
 import json
-import re
 import sys
 from pathlib import Path
 
+from noisescale.experiment.figures import filled, renew
 from noisescale.experiment.report import (
     arm_head,
     arm_table,
@@ -106,31 +106,10 @@ def blocks() -> dict[str, str]:
     return found
 
 
-def filled(text: str) -> str:
-    """The text with every <!-- generated: NAME --> … <!-- end --> block renewed."""
-    made = blocks()
-
-    def renew(match: re.Match[str]) -> str:
-        return f"<!-- generated: {match[1]} -->\n{made[match[1]]}\n<!-- end -->"
-
-    pattern = r"<!-- generated: ([a-z0-9 ]+) -->\n.*?<!-- end -->"
-    return re.sub(pattern, renew, text, flags=re.DOTALL)
-
-
-def main(check: bool) -> int:
-    """Renew or check both READMEs."""
-    stale = []
-    for path in (TOP / "README.md", HERE / "README.md"):
-        text = path.read_text("utf-8")
-        new = filled(text)
-        if new != text:
-            stale.append(path)
-            if not check:
-                path.write_text(new, "utf-8")
-    for path in stale:
-        print(f"{'out of date' if check else 'wrote'}: {path.relative_to(TOP)}")
-    return int(check and bool(stale))
+def readmes() -> dict[Path, str]:
+    """Both READMEs, each as the committed results give it."""
+    return filled([TOP / "README.md", HERE / "README.md"], blocks())
 
 
 if __name__ == "__main__":
-    sys.exit(main("--check" in sys.argv[1:]))
+    sys.exit(renew(readmes(), "--check" in sys.argv[1:]))

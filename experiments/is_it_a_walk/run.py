@@ -50,6 +50,8 @@ TASKS: dict[str, dict[str, Any]] = {
         "updates": 1000, "learning_rate": 0.05, "momentum": 0.9,
         "batch_sizes": (32, 128, 512), "seeds": 3, "evaluations": 3,
         "noise_scale": (128, 500),
+        # Convolutions inside a compiled loop are slow on a CPU.
+        "landscape": {"rays": 12, "random_points": 100, "landscape_examples": 100},
     },
 }  # fmt: skip
 
@@ -107,7 +109,7 @@ def landscape_recipe(task: str) -> dict[str, Any]:
     document["run"]["seeds"] = 3
     document["probe"] = {
         "rays": 32, "random_points": 500, "longest": 10.0, "landscape_examples": 500,
-        "gradient_parts": 0,
+        "gradient_parts": 0, **plan.get("landscape", {}),
     }  # fmt: skip
     return document
 

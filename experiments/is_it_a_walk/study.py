@@ -14,8 +14,8 @@ from noisescale.formats.measured import read_runs
 from noisescale.formats.trajectories import read_trajectories
 
 RESULTS = Path(__file__).resolve().parent / "results"
-# Of the times at which sketches were recorded, every second one is kept.
-THINNED = 2
+# Of long runs every second sketch is kept.
+LONG = 10_000
 _SETTINGS = ("batch_size", "learning_rate", "momentum", "train_size", "seed", "replica")
 
 
@@ -28,7 +28,8 @@ def collect(task: str, runs: Path) -> None:
     for number, t in enumerate(trajectories):
         settings.append({name: getattr(t, name) for name in _SETTINGS})
         assert t.positions is not None and t.weight_norm is not None
-        chosen = np.arange(len(t.update) - 1, -1, -THINNED)[::-1]
+        step = 2 if t.update[-1] > LONG else 1
+        chosen = np.arange(len(t.update) - 1, -1, -step)[::-1]
         arrays |= {
             f"{number}-update": t.update.astype(np.int32),
             f"{number}-distance": t.distance.astype(np.float32),

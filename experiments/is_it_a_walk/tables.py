@@ -4,7 +4,6 @@ python experiments/is_it_a_walk/tables.py          # rewrite
 python experiments/is_it_a_walk/tables.py --check  # exit 1 if a table is out of date
 """
 
-import re
 import sys
 from pathlib import Path
 from statistics import mean
@@ -15,6 +14,7 @@ sys.path.insert(0, str(HERE))
 import study  # noqa: E402
 
 from noisescale.analysis.laws import Comparison  # noqa: E402
+from noisescale.experiment.figures import filled, renew  # noqa: E402
 from noisescale.experiment.report import markdown_table  # noqa: E402
 
 TASKS = ("digits", "digits-label-noise", "digits-random-labels", "mnist", "cifar10")
@@ -155,27 +155,21 @@ def roughness() -> str:
     return markdown_table([*head, "from second differences", "verdict"], rows)
 
 
-TABLES = {
-    "runs": runs, "walks": walks, "laws": laws, "noise scales": noise_scales,
-    "roughness": roughness,
-}  # fmt: skip
+def blocks() -> dict[str, str]:
+    """Every generated block by its name."""
+    return {
+        "runs": runs(),
+        "walks": walks(),
+        "laws": laws(),
+        "noise scales": noise_scales(),
+        "roughness": roughness(),
+    }
 
 
-def readme() -> str:
-    """README.md with every generated table written anew."""
-    text = (HERE / "README.md").read_text("utf-8")
-    for name, table in TABLES.items():
-        pattern = rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)"
-        text, count = re.subn(
-            pattern, lambda m, t=table: m[1] + t() + "\n" + m[2], text, flags=re.DOTALL
-        )
-        assert count == 1, f"README.md has {count} places for the table {name!r}"
-    return text
+def readmes() -> dict[Path, str]:
+    """README.md as the committed results give it."""
+    return filled([HERE / "README.md"], blocks())
 
 
 if __name__ == "__main__":
-    target = HERE / "README.md"
-    new = readme()
-    if "--check" in sys.argv[1:]:
-        sys.exit(0 if new == target.read_text("utf-8") else f"{target} is out of date")
-    target.write_text(new, "utf-8")
+    sys.exit(renew(readmes(), "--check" in sys.argv[1:]))

@@ -5,11 +5,11 @@ python experiments/ultra_slow_diffusion/tables.py --check  # exit 1 if a table i
 """
 
 import json
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from noisescale.experiment.figures import filled, renew
 from noisescale.experiment.report import markdown_table
 
 HERE = Path(__file__).resolve().parent
@@ -130,28 +130,10 @@ def blocks() -> dict[str, str]:
     }
 
 
-def filled(text: str) -> str:
-    """The text with every generated block renewed."""
-    made = blocks()
-
-    def renew(match: re.Match[str]) -> str:
-        return f"<!-- generated: {match[1]} -->\n{made[match[1]]}\n<!-- end -->"
-
-    return re.sub(r"<!-- generated: ([a-z ]+) -->\n.*?<!-- end -->", renew, text, flags=re.DOTALL)
-
-
-def main(check: bool) -> int:
-    """Renew or check the README."""
-    path = HERE / "README.md"
-    text = path.read_text("utf-8")
-    new = filled(text)
-    if new == text:
-        return 0
-    if not check:
-        path.write_text(new, "utf-8")
-    print(f"{'out of date' if check else 'wrote'}: {path.name}")
-    return int(check)
+def readmes() -> dict[Path, str]:
+    """README.md as the committed results give it."""
+    return filled([HERE / "README.md"], blocks())
 
 
 if __name__ == "__main__":
-    sys.exit(main("--check" in sys.argv[1:]))
+    sys.exit(renew(readmes(), "--check" in sys.argv[1:]))

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from noisescale.analysis.accumulation import accumulation_notes, split_over_devices
 from noisescale.analysis.applicability import Change, warnings_of
 from noisescale.analysis.cautions import RuleWarning, risk_of
 from noisescale.analysis.checks import choice, listed, positive
+from noisescale.analysis.documents import document, plain
 from noisescale.analysis.handover import handover_notes
+from noisescale.analysis.html import table
 from noisescale.analysis.invariants import DECISIVE, Invariant, invariants_of
 from noisescale.analysis.limits import limits_of
 from noisescale.analysis.pairing import by_parents
@@ -20,6 +23,7 @@ from noisescale.analysis.routes import (
     rounding_note,
 )
 from noisescale.analysis.schedule import Schedule
+from noisescale.analysis.schedule_tables import invariant_cells
 from noisescale.errors import InputError, shown
 
 
@@ -57,6 +61,39 @@ class Equivalent:
         told = risk_of(self.warnings)
         other = any(not row.kept and row.name in DECISIVE for row in self.invariants)
         return "some" if told == "none" and other else told
+
+    def to_dict(self) -> dict[str, Any]:
+        """As strict JSON; phases as in Plan.to_dict, or as given where there is no plan."""
+        plan = None if self.plan is None else self.plan.to_dict()
+        phases = [document(phase) for phase in self.schedule.phases]
+        return {
+            "name": self.name,
+            "phases": phases if plan is None else plan["phases"],
+            "updates": self.updates,
+            "updates_exact": None if plan is None else plan["updates_exact"],
+            "examples": None if plan is None else plan["examples"],
+            "invariants": plain(self.invariants),
+            "warnings": [{**document(w), "risk": w.risk} for w in self.warnings],
+            "risk": self.risk,
+            "split": plain(self.split),
+        }
+
+    def _repr_html_(self) -> str:
+        head = ["quantity", "original", self.name, "largest deviation", "kept"]
+        rows = [invariant_cells(row) for row in self.invariants]
+        notes = [f"{w.code}: {w.message} ({w.source})" for w in self.warnings]
+        kept = table(f"{self.name}; risk: {self.risk}", head, rows, notes)
+        return kept if self.plan is None else kept + self.plan._repr_html_()
+
+    def plot(self, ax: Any = None) -> Any:
+        """Learning rate, batch size, noise scale and updates against epochs; see Plan.plot.
+
+        Raises:
+            InputError: the updates are not known without a train size.
+        """
+        if self.plan is None:
+            raise InputError("nothing to draw without updates: give equivalents a train_size")
+        return self.plan.plot(ax, self.name)
 
 
 def equivalents(

@@ -28,7 +28,8 @@ class Growth:
         batch_size: None where unknown.
         runs: names of the runs.
         x: (n,) clock. distance: (seeds, n); data orders of one seed are averaged.
-        laws: Fit of the law asked for, or Comparison of all.
+        laws: Fit of the law asked for, or Comparison of all; None where there is too little.
+        undecided: why there are no laws; empty where there are.
         noise_scale: B_simple along the runs, where the gradient's moments were measured.
         notes: what was left out or changed, a sentence each.
     """
@@ -40,7 +41,8 @@ class Growth:
     quantity: str
     x: Array
     distance: Array
-    laws: Fit | Comparison
+    laws: Fit | Comparison | None
+    undecided: str
     noise_scale: NoiseScaleOverTime | None
     notes: tuple[str, ...]
 
@@ -48,6 +50,8 @@ class Growth:
         """The curve with its seeds, every law, residuals, and the last decade shaded."""
         from noisescale.plots.laws import draw_laws
 
+        if self.laws is None:
+            raise InputError(f"{self.label}: nothing to draw, {self.undecided}")
         return draw_laws(ax, self.x, self.distance, self.laws)
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,7 +65,9 @@ class Growth:
             "seeds": len(self.distance),
             "x": self.x.tolist(),
             "mean": self.distance.mean(axis=0).tolist(),
-            "laws": self.laws.to_dict(),
+            "laws": {"verdict": "undecided", "reason": self.undecided, "fits": {}}
+            if self.laws is None
+            else self.laws.to_dict(),
             "noise_scale": None if self.noise_scale is None else self.noise_scale.to_dict(),
             "notes": list(self.notes),
         }
@@ -90,12 +96,16 @@ def growth_of(
         A Growth per group, by batch size.
 
     Raises:
-        InputError: no points above 0, clocks without a common range, or what `fit_distance`
-            refuses.
+        InputError: distances that are never above 0, clocks without a common range, a window or
+            law that is none.
     """
     if not runs:
         raise InputError("no runs given: name run folders, .jsonl or .csv files")
-    long = [run for run in runs if np.sum(run.curve(clock, quantity)[0] > 0) >= FEWEST_POINTS]
+    long = [
+        run
+        for run in runs
+        if quantity not in run.columns or np.sum(run.curve(clock, quantity)[0] > 0) >= FEWEST_POINTS
+    ]
     short = [run.name for run in runs if run not in long] if long else []
     groups: dict[tuple[Any, ...], list[MeasuredRun]] = {}
     for run in long or runs:
@@ -106,10 +116,9 @@ def growth_of(
         notes += [f"{name}: fewer than {FEWEST_POINTS} points, left out" for name in short]
         short = []
         label = _label(members[0])
-        try:
+        laws, undecided = None, _too_little(x, curves, window)
+        if not undecided:
             laws = fit_distance(x, curves, law, window=window, level=level, units=clock)
-        except InputError as error:
-            raise InputError(f"{label}: {error}" if len(groups) > 1 else str(error)) from None
         batch = members[0].batch_size
         found.append(
             Growth(
@@ -121,11 +130,25 @@ def growth_of(
                 x=x,
                 distance=curves,
                 laws=laws,
+                undecided=undecided,
                 noise_scale=_noise_scale(members, clock, level),
-                notes=(*notes, *(f"{r.name}: {note}" for r in members for note in r.notes)),
+                notes=(*notes, *_notes(members)),
             )
         )
     return tuple(sorted(found, key=lambda g: (g.batch_size or 0, g.label)))
+
+
+def _too_little(x: Array, curves: Array, window: tuple[float, float] | None) -> str:
+    """Why well-formed curves cannot be fitted; empty where they can."""
+    low, high = (0.0, np.inf) if window is None else window
+    inside = (x >= low) & (x <= high)
+    # A window that is none is refused by the fit.
+    if low < high and inside.sum() < FEWEST_POINTS:
+        where = "" if window is None else f" from {low:g} to {high:g}"
+        return f"{int(inside.sum())} points{where}: a law needs {FEWEST_POINTS} or more"
+    if low < high and np.any(np.ptp(curves[:, inside], axis=1) == 0):
+        return "the distance is constant: there is no growth to fit"
+    return ""
 
 
 def _setting(run: MeasuredRun) -> tuple[Any, ...]:
@@ -148,6 +171,8 @@ def _curves(
     """(x, one curve per seed, notes): points above 0, replicas of a seed averaged."""
     notes: list[str] = []
     pieces: list[tuple[MeasuredRun, Array, Array]] = []
+    if not any(quantity in run.columns for run in runs):
+        return np.empty(0), np.empty((0, 0)), []
     for run in runs:
         x, y = run.curve(clock, quantity)
         above = (x > 0) & (y > 0)
@@ -174,6 +199,18 @@ def _curves(
     if len(by_seed) < len(pieces):
         notes.append(f"{len(pieces)} runs of {len(by_seed)} seeds: those of a seed are averaged")
     return first, np.array([np.mean(curves, axis=0) for curves in by_seed.values()]), notes
+
+
+def _notes(runs: Sequence[MeasuredRun]) -> list[str]:
+    """What runs say of themselves, each sentence once."""
+    said: dict[str, list[str]] = {}
+    for run in runs:
+        for note in run.notes:
+            said.setdefault(note, []).append(run.name)
+    return [
+        f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {note}"
+        for note, names in said.items()
+    ]
 
 
 def _noise_scale(

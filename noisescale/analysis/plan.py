@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noisescale.analysis.checks import at_least_zero, exact, half_up
+from noisescale.analysis.documents import plain
 from noisescale.analysis.pieces import Piece
+from noisescale.analysis.schedule_tables import plan_table
 from noisescale.errors import InputError
 
 if TYPE_CHECKING:
@@ -106,6 +108,11 @@ class PlanRow:
         """Whether the learning rate is the same at every update."""
         return len(self.rate) == 1 and self.rate[0].form == "constant"
 
+    @property
+    def peak(self) -> float:
+        """The highest ε of the phase."""
+        return max(max(piece.start_value, piece.end_value) for piece in self.rate)
+
     def described(self) -> dict[str, float | int | None]:
         """The phase for a JSON document; `_end` twins where a value changes."""
         names = ("learning_rate", "noise_scale", "noise_scale_finite_population")
@@ -121,8 +128,7 @@ class PlanRow:
         }
         if not self.constant:
             values |= {f"{name}_end": getattr(self, f"{name}_end") for name in names}
-            peak = max(max(piece.start_value, piece.end_value) for piece in self.rate)
-            values |= {"learning_rate_max": peak}
+            values |= {"learning_rate_max": self.peak}
         return values
 
     def learning_rates(self, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
@@ -173,6 +179,28 @@ class Plan:
     def sde_time(self) -> float:
         """Σ ε/(1−m) over the planned updates."""
         return sum(row.sde_time for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Totals and phases as strict JSON; see PlanRow.described."""
+        names = ("train_size", "partial", "updates", "updates_exact", "examples")
+        phases = [row.described() for row in self.rows]
+        return dict(plain({**{n: getattr(self, n) for n in names}, "phases": phases}))
+
+    def _repr_html_(self) -> str:
+        return plan_table(self)
+
+    def plot(self, ax: Any = None, name: str = "plan") -> Any:
+        """Learning rate, batch size, noise scale and updates against epochs; `ax`: 1 to 4 panels.
+
+        Raises:
+            InputError: a plan without a train size.
+        """
+        from noisescale.plots import draw_schedules, new_figure
+
+        if self.train_size is None:
+            raise InputError("the axis is in epochs: make the plan with a train_size")
+        axes = new_figure(2, 2, title="").axes if ax is None else list(np.ravel(ax))
+        return draw_schedules(axes, {name: self})
 
     def learning_rates(self) -> NDArray[np.float64]:
         """ε of every update, in order."""

@@ -1,12 +1,16 @@
 """Two recipes compared: are they the same run, and if not, what differs and from when?"""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from noisescale.analysis.checks import choice, positive_integer
+from noisescale.analysis.documents import document
+from noisescale.analysis.html import table
 from noisescale.analysis.invariants import DECISIVE, Invariant, invariants_of
 from noisescale.analysis.pairing import by_clock
 from noisescale.analysis.plan import PARTIAL_BATCH_POLICIES
 from noisescale.analysis.schedule import Schedule
+from noisescale.analysis.schedule_tables import invariant_cells
 from noisescale.errors import InputError, shown
 
 
@@ -24,6 +28,15 @@ class Comparison:
     same: bool
     reason: str
     invariants: tuple[Invariant, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as strict JSON."""
+        return document(self)
+
+    def _repr_html_(self) -> str:
+        head = ["quantity", "first", "second", "largest deviation", "kept", "differs from"]
+        rows = [[*invariant_cells(r), r.differs_from] for r in self.invariants]
+        return table("The same run" if self.same else "Not the same run", head, rows, [self.reason])
 
 
 def compare_runs(

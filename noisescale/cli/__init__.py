@@ -12,6 +12,7 @@ COMMANDS = {
     "check": "whether this machine and these libraries compute what training needs",
     "compare": "whether groups of training runs are the same run, and from where they part",
     "equivalent": "which schedules are the same run at another batch size",
+    "figures": "draw the figures and write the tables of a checkout from its committed results",
     "fit": "which law a distance from the start follows, and what else measured runs tell",
     "simulate": "walkers in a random potential: how far they come, and which law that follows",
     "train": "train a recipe's seeds, with checkpoints from which a stopped run goes on",

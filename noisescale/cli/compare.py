@@ -199,7 +199,7 @@ def _print(result: "GroupComparison") -> None:
         ]
         head = ["quantity", "verdict", "difference", f"{confidence} interval", "p", "part at"]
         if rows:
-            console.print(table(head, rows, right={2, 3, 4, 5}))
+            console.print(table(head, rows, right={2, 3, 4, 5}, fold_names=True, whole={1}))
         for line in _sentences(pair, result.clock):
             console.print(escape(line))
     for note in result.notes:
@@ -220,8 +220,13 @@ def _sentences(pair: "PairComparison", clock: str) -> list[str]:
             unit = " %" if main.scale == "log" else ""
             points += f", margin {_amount(main.margin, main.scale):.4g}{unit}"
         lines.append(f"compared: {points}; the common range is {first:g} to {last:g}")
-        if pair.verdict == "undecided" and main.seeds_needed is not None:
-            lines.append(f"as it looks now, {main.seeds_needed} seeds a group would decide")
+        # A diverged run forbids "same" however many seeds there are.
+        if pair.verdict == "undecided" and pair.divergence is None and min(pair.n) > 1:
+            if main.seeds_needed is not None:
+                lines.append(f"as it looks now, {main.seeds_needed} seeds a group would decide")
+            elif main.margin is not None:
+                why = "the difference lies at the margin"
+                lines.append(f"as it looks now, no number of seeds would decide: {why}")
     if pair.paired:
         lines.append(_pairing(pair, clock))
     if pair.calibration is not None:

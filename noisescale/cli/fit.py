@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read, fit, draw, print."""
-    from noisescale.analysis.growth import MOMENTS, growth_of
+    from noisescale.analysis.growth import growth_of
     from noisescale.cli.reading import reading
     from noisescale.formats.measured import read_runs
 
@@ -63,12 +63,13 @@ def run(options: argparse.Namespace) -> int:
 
         check_target(Path(options.plot))
     columns = _columns(options)
+    wanted = {options.clock, *_asked(options)}
     with reading() as report:
         runs = read_runs(
             options.runs,
             clock=options.clock,
-            columns={q: columns[q] for q in (options.clock, "distance")},
-            optional={q: columns[q] for q in MOMENTS},
+            columns={q: columns[q] for q in wanted},
+            optional={q: column for q, column in columns.items() if q not in wanted},
             seed_column=options.seed_column,
             group_column=options.group_column,
             report=report,
@@ -104,6 +105,16 @@ def _columns(options: argparse.Namespace) -> dict[str, str]:
     # Where our own runs hold them.
     own = {name: f"gradient_moments.{name}" for name in MOMENTS if columns[name] == name}
     return columns | own
+
+
+def _asked(options: argparse.Namespace) -> list[str]:
+    """Quantities that must be there: those of --columns, all of a noise scale's if one is."""
+    from noisescale.analysis.growth import MOMENTS
+
+    asked = [text.partition("=")[0] for text in options.columns]
+    if any(name in MOMENTS for name in asked):
+        return [*MOMENTS, *(["distance"] if "distance" in asked else [])]
+    return ["distance"]
 
 
 def _walk(options: argparse.Namespace) -> "tuple[WalkVerdict | None, str]":
@@ -143,14 +154,14 @@ def _print(
 
     output = Output()
     for growth in found:
-        seeds = len(growth.distance)
-        low, high = growth.laws.window
-        output.print(
-            f"\n[bold]{escape(growth.label)}[/bold]: {growth.quantity} over {growth.clock} from "
-            f"{low:g} to {high:g}, {seeds} {'seeds' if seeds > 1 else 'curve'}"
-        )
-        head, rows = _law_rows(growth.laws)
-        output.print(table(head, rows, right={2, 3} if len(head) > 2 else None))
+        if growth.laws is not None:
+            output.print(f"\n{_title(growth)}")
+            head, rows = _law_rows(growth.laws)
+            output.print(table(head, rows, right={2, 3} if len(head) > 2 else None))
+        else:
+            output.print(f"\n[bold]{escape(growth.label)}[/bold]")
+            if len(growth.distance):
+                output.print(f"law: [yellow]undecided[/yellow] ({escape(growth.undecided)})")
         if isinstance(growth.laws, Comparison):
             colour = "yellow" if growth.laws.verdict == "undecided" else "green"
             reason = escape(growth.laws.reason)
@@ -171,12 +182,24 @@ def _print(
         output.print(f"\nlandscape of {escape(name)}: {escape(landscape.statement)}")
 
 
+def _title(growth: "Growth") -> str:
+    """The group, and what was fitted."""
+    from rich.markup import escape
+
+    assert growth.laws is not None
+    seeds = len(growth.distance)
+    low, high = growth.laws.window
+    what = f"{growth.quantity} over {growth.clock} from {low:g} to {high:g}"
+    curves = f"{seeds} {'seeds' if seeds > 1 else 'curve'}"
+    return f"[bold]{escape(growth.label)}[/bold]: {what}, {curves}"
+
+
 def _law_rows(laws: "Fit | Comparison") -> tuple[list[str], list[list[str]]]:
     from noisescale.analysis.laws import Fit
 
     if isinstance(laws, Fit):
         return ["law", "parameters"], [[laws.law, _parameters(laws)]]
-    head = ["law", "parameters", "ΔAICc", "last decade predicted, p"]
+    head = ["law", "parameters", "ΔAICc", "last decade\npredicted, p"]
     rows = []
     for name, fit in sorted(laws.fits.items(), key=lambda item: laws.aicc_difference[item[0]]):
         p = laws.heldout_p.get(name)
@@ -193,6 +216,8 @@ def _law_rows(laws: "Fit | Comparison") -> tuple[list[str], list[list[str]]]:
 
 def _parameters(fit: "Fit") -> str:
     """Estimates with standard errors, and the special cases that the interval holds."""
+    if fit.at_limit:
+        return "at the limit where it turns into a simpler law"
     parts = [
         f"{name.replace('_', ' ')} {value:.4g} ± {fit.stderr[name]:.2g}"
         for name, value in fit.parameters.items()
@@ -207,7 +232,7 @@ def _noise_rows(
     """B_simple per window, and what it makes of this batch size."""
     from noisescale.analysis.gradient_noise import steps_and_examples
 
-    head = ["updates", "B_simple", "interval", "measurements", "examples / least at this batch"]
+    head = ["updates", "B_simple", "interval", "measured", "examples / least\nat this batch"]
     rows = []
     for window in scale.windows:
         # Windows count updates + 1, so that update 0 has a logarithm.
@@ -240,7 +265,9 @@ def _plot(
     from noisescale.plots.fit import growth_figure, noise_scale_figure
     from noisescale.plots.landscape import landscape_figure
 
-    figures: dict[str, Any] = {"": growth_figure(found)}
+    figures: dict[str, Any] = {}
+    if any(growth.laws is not None for growth in found):
+        figures[""] = growth_figure([growth for growth in found if growth.laws is not None])
     if any(growth.noise_scale is not None for growth in found):
         figures["-noise"] = noise_scale_figure(found)
     if walk is not None:

@@ -48,5 +48,7 @@ def renamed(texts: Sequence[str], wanted: Iterable[str]) -> dict[str, str]:
             raise InputError(f"--columns {shown(text)}: write QUANTITY=COLUMN")
         if quantity not in columns:
             raise unknown_name("quantity in --columns", quantity, columns)
+        if columns[quantity] != quantity:
+            raise InputError(f"--columns names {quantity} twice: {columns[quantity]} and {column}")
         columns[quantity] = column
     return columns

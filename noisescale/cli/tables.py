@@ -22,18 +22,25 @@ def table(
     rows: Iterable[Sequence[str]],
     right: set[int] | None = None,
     fold_names: bool = False,
+    whole: set[int] | None = None,
 ) -> Table:
     """A plain table; columns in `right` are aligned to the right.
 
     Args:
         fold_names: the first column may be broken over lines.
+        whole: further columns that are not.
     """
     built = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(head):
         justify = "right" if right and number in right else "left"
         # Numbers to the right and names to the left of a table are never broken.
-        whole = (number == 0 and not fold_names) or (right is not None and number in right)
-        built.add_column(name, justify=justify, overflow="fold", no_wrap=whole and len(head) > 3)  # type: ignore[arg-type]
+        kept = {*(right or ()), *(whole or ()), *(() if fold_names else (0,))}
+        built.add_column(
+            name,
+            justify=justify,  # type: ignore[arg-type]
+            overflow="fold",
+            no_wrap=number in kept and len(head) > 3,
+        )
     for row in rows:
         built.add_row(*row)
     return built

@@ -173,12 +173,24 @@ class _Judge:
     def __call__(
         self, prediction: Prediction, arms: Sequence[str], as_control_of: Sequence[str] = ()
     ) -> Judgement:
-        """The judgement on `arms`; as a control, in the window of the arms it stands for."""
+        """The judgement on `arms`; as a control, in the window of the arms it stands for.
+
+        Its epoch is None where arms are compared at different ones, each at its own end.
+        """
         window = as_control_of or arms
         start = min(shared_epochs(self._planned[a], self._planned[b]) for a, b in pairwise(window))
-        epochs = [float(e or 0.0) for e in self._results[arms[0]][0].curves["epoch"]]
-        points = compared_epochs(epochs, start) if prediction.at == "curve" else [epochs[-1]]
-        samples = [_values(self._results[name], prediction.metric, points) for name in arms]
+        epochs = [
+            [float(e or 0.0) for e in self._results[name][0].curves["epoch"]] for name in arms
+        ]
+        # Final values are those of each arm's own end.
+        points = [e[-1:] for e in epochs]
+        if prediction.at == "curve":
+            points = [compared_epochs(epochs[0], start)] * len(arms)
+        metric = prediction.metric
+        samples = [
+            _values(self._results[name], metric, at) for name, at in zip(arms, points, strict=True)
+        ]
+        shared = points[0] if all(at == points[0] for at in points) else None
         split, _, quantity = prediction.metric.partition("_")
         options: _Options = {
             "margin": prediction.margin,
@@ -187,13 +199,13 @@ class _Judge:
             "resolution": 1 / self._sizes[split] if quantity == "error" else 0.0,
         }
         if prediction.kind == "same" or as_control_of:
-            return judge_same(samples[0], samples[1], epochs=points, **options)
+            return judge_same(samples[0], samples[1], epochs=shared, **options)
         finals = [sample[:, -1] for sample in samples]
         if prediction.kind == "worse":
             judgement = judge_worse(finals[0], finals[1], **options)
         else:
             judgement = judge_order(finals, **options)
-        return replace(judgement, epoch=points[-1])
+        return replace(judgement, epoch=shared[-1] if shared else None)
 
 
 class _Options(TypedDict):

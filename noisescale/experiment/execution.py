@@ -88,8 +88,7 @@ def execute(
     for seed in seeds:
         mine = [task for task in tasks if task.seed == seed]
         for kind, group in _groups(mine).items():
-            # Arms that differ in their schedule or data order alone share compiled programs.
-            shared = replace(kind, run=replace(kind.run, replica=0))
+            shared = programs_of(kind)
             if shared not in trainers:
                 trainers[shared] = Trainer(shared, dataset)
             branches = _Branches(trainers[shared], dataset, seed, unfinished, report, stop, beside)
@@ -113,12 +112,24 @@ def _kept(run: RunFolder) -> Record | None:
 
 def work_of(arms: Sequence[PlannedArm]) -> int:
     """Updates of one seed of all arms, shared phases counted once."""
-    trunks = set()
+    return sum(rows[-1].updates for _, rows in trunks_of(arms))
+
+
+def trunks_of(
+    arms: Sequence[PlannedArm],
+) -> dict[tuple[Recipe, tuple[PlanRow, ...]], PlannedArm]:
+    """Every phase that one seed trains: its kind, the phases up to it, an arm that it is of."""
+    found: dict[tuple[Recipe, tuple[PlanRow, ...]], PlannedArm] = {}
     for arm in arms:
         kind = _kind(arm)
         for number in range(len(arm.plan.rows)):
-            trunks.add((kind, arm.plan.rows[: number + 1]))
-    return sum(rows[-1].updates for _, rows in trunks)
+            found.setdefault((kind, arm.plan.rows[: number + 1]), arm)
+    return found
+
+
+def programs_of(kind: Recipe) -> Recipe:
+    """What decides the compiled programs: not the schedule, nor the data order."""
+    return replace(kind, run=replace(kind.run, replica=0))
 
 
 def _kind(arm: PlannedArm) -> Recipe:

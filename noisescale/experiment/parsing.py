@@ -22,22 +22,52 @@ from noisescale.experiment.specification import (
 )
 from noisescale.recipe import parse_toml, read_text, recipe_from
 
+# Data sets from the smallest to the largest.
+_SIZES = ("digits", "mnist", "cifar10", "cifar100")
+PRESETS = {
+    "quick": "digits, about a minute",
+    "cpu": "the largest data set that fits a CPU",
+    "paper": "the published protocol",
+}
 
-def built_in() -> dict[str, dict[str, list[str]]]:
-    """Names of the built-in experiments, the data sets that each has, and their presets.
 
-    A preset is another size of the same experiment; every data set has one without a name.
+def built_in() -> dict[str, dict[str, str]]:
+    """The built-in experiments: the file for each of an experiment's data sets, smallest first.
+
+    Files are EXPERIMENT.DATASET.toml, and EXPERIMENT.DATASET.paper.toml for a published protocol,
+    which stands under "paper".
     """
-    found: dict[str, dict[str, list[str]]] = {}
+    found: dict[str, dict[str, str]] = {}
     for file in (resources.files("noisescale.catalogue") / "experiments").iterdir():
         if file.name.endswith(".toml"):
-            name, dataset, *preset = file.name.removesuffix(".toml").split(".")
-            found.setdefault(name, {}).setdefault(dataset, []).extend(preset)
-    return {name: dict(sorted(sets.items())) for name, sets in sorted(found.items())}
+            name, dataset, *paper = file.name.removesuffix(".toml").split(".")
+            found.setdefault(name, {})[paper[0] if paper else dataset] = file.name
+    order = {key: number for number, key in enumerate((*_SIZES, "paper"))}
+    return {
+        name: dict(sorted(files.items(), key=lambda item: order[item[0]]))
+        for name, files in sorted(found.items())
+    }
+
+
+def presets_of(files: Mapping[str, str]) -> dict[str, str]:
+    """The file of every preset that an experiment has.
+
+    Args:
+        files: by data set, as in built_in.
+    """
+    larger = [key for key in files if key not in ("digits", "paper")]
+    found = {"quick": files.get("digits"), "cpu": files[larger[-1]] if larger else None}
+    found["paper"] = files.get("paper")
+    return {preset: file for preset, file in found.items() if file is not None}
 
 
 def find_experiment(name: str, dataset: str | None = None, preset: str | None = None) -> Experiment:
-    """A built-in experiment by name (data set: digits by default), or one from a file."""
+    """A built-in experiment by name, or one from a file.
+
+    Args:
+        dataset: by default digits, or the only one that the experiment has.
+        preset: one of PRESETS: a size of the experiment, which has its own data set.
+    """
     if name.endswith(".toml") or "/" in name:
         if preset is not None:
             raise InputError(f"--preset {preset!r} belongs to built-in experiments, not to a file")
@@ -51,19 +81,32 @@ def find_experiment(name: str, dataset: str | None = None, preset: str | None = 
     known = built_in()
     if name not in known:
         raise unknown_name("experiment", name, known)
-    dataset = "digits" if dataset is None else dataset
-    if dataset not in known[name]:
-        raise unknown_name(f"data set of {name}", dataset, known[name])
+    file = _file_of(name, known[name], dataset, preset)
     folder = resources.files("noisescale.catalogue") / "experiments"
-    file = f"{name}.{dataset}.toml"
-    if preset is not None:
-        presets = known[name][dataset]
-        if not presets:
-            raise InputError(f"{name} on {dataset} has no preset {preset!r}: leave out --preset")
-        if preset not in presets:
-            raise unknown_name(f"preset of {name} on {dataset}", preset, presets)
-        file = f"{name}.{dataset}.{preset}.toml"
     return parse_experiment((folder / file).read_text("utf-8"), name)
+
+
+def _file_of(name: str, files: Mapping[str, str], dataset: str | None, preset: str | None) -> str:
+    sets = [key for key in files if key != "paper"]
+    if dataset is not None and dataset not in sets:
+        raise unknown_name(f"data set of {name}", dataset, sets)
+    if preset is None:
+        chosen = dataset or ("digits" if "digits" in sets or len(sets) > 1 else sets[0])
+        if chosen not in sets:
+            raise InputError(f"{name} is not on digits: give --dataset {' or '.join(sets)}")
+        return files[chosen]
+    if preset not in PRESETS:
+        raise unknown_name("preset", preset, PRESETS)
+    has = presets_of(files)
+    if preset not in has:
+        listed = ", ".join(f"{p} ({file.split('.')[1]})" for p, file in has.items())
+        raise InputError(f"{name} has no preset {preset!r}: it has {listed}")
+    on = has[preset].split(".")[1]
+    if dataset not in (None, on):
+        raise InputError(
+            f"preset {preset!r} of {name} is on {on}, --dataset says {dataset!r}: leave out one"
+        )
+    return has[preset]
 
 
 def read_experiment(path: Path) -> Experiment:

@@ -58,7 +58,7 @@ def effect_text(p: Mapping[str, Any], split: str) -> str:
     interval = ""
     if p["interval"] is not None:
         interval = f" [{_scaled(p, p['interval'][0])}, {_scaled(p, p['interval'][1])}]"
-    at = "" if p["epoch"] is None else f" at epoch {p['epoch']:g}"
+    at = " at the end of each" if p["epoch"] is None else f" at epoch {p['epoch']:g}"
     what = p["metric"].replace("_", " ").replace("train", "training").replace("evaluation", split)
     return f"{_scaled(p, p['effect'])}{interval} {what}{at}"
 

@@ -55,7 +55,8 @@ class Prediction:
         kind: "same" (two arms), "worse" (the second is worse), "order" (each worse than the
             one before).
         metric: one of METRICS.
-        at: "curve" (log-spaced epochs after the arms part) or "final".
+        at: "curve" (log-spaced epochs after the arms part) or "final" (each arm at its own last
+            evaluation, so that arms may last longer than others).
         margin: the smallest difference that counts; of logarithms for losses.
         level: one-sided error allowed.
         controls: positive controls that must be told from the baseline in this metric; by
@@ -181,12 +182,13 @@ class Experiment:
                     "change what it must be told apart by"
                 )
         compared = {control.against, *control.positive, control.aa}
-        compared.update(name for p in self.predictions for name in p.arms)
+        compared.update(name for p in self.predictions if p.at == "curve" for name in p.arms)
         for arm in (arms[name] for name in arms if name in compared):
             if _epochs(arm) != _epochs(against):
                 raise InputError(
                     f"arm {arm.name!r} lasts {_epochs(arm):g} epochs and {control.against!r} "
-                    f"{_epochs(against):g}: arms are compared at equal epochs"
+                    f"{_epochs(against):g}: controls, and arms of predictions with at = 'curve', "
+                    "are compared at equal epochs"
                 )
         for p in self.predictions:
             for first, second in pairwise(p.arms):

@@ -1,6 +1,7 @@
 """Measured runs read back: run folders, JSON lines and CSV files of any trainer."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -22,7 +23,7 @@ _MOST_NAMES = 1000
 
 
 def read_runs(
-    paths: Sequence[str | PathLike[str]],
+    paths: str | PathLike[str] | Sequence[str | PathLike[str]],
     *,
     clock: str,
     columns: Mapping[str, str],
@@ -53,6 +54,8 @@ def read_runs(
         InputError: no such file, no rows, a broken line, a clock that falls or stands still, an
             unknown column, a wanted quantity that is no number, or not finite for a while.
     """
+    if isinstance(paths, str | PathLike):
+        paths = [paths]
     if not paths:
         raise InputError("no runs given: name run folders, .jsonl or .csv files")
     both = {**optional, **columns}
@@ -60,7 +63,11 @@ def read_runs(
     labels = (group_column, seed_column)
     given = tuple(label for label in labels if label is not None)
     runs: list[MeasuredRun] = []
-    for source in [s for path in paths for s in _sources(Path(path))]:
+    sources = [s for path in paths for s in _sources(Path(path))]
+    for source, times in Counter(source.resolve() for source in sources).items():
+        if times > 1 and not source.is_fifo() and not source.is_char_device():
+            raise InputError(f"{shown(str(source))} is given twice: a run counts once")
+    for source in sources:
 
         def table(path: Path) -> Table:
             known = None if others else SETTINGS
@@ -172,7 +179,8 @@ def _read(
     seen = set().union(*(table.seen for table in tables.values()))
     for column in next(iter(tables.values())).needed:
         if column not in seen:
-            raise InputError(f"{path}: {unknown_name('column', column, names)}")
+            unknown = unknown_name("column", column, names)
+            raise InputError(f"{path}: {unknown}; say what it is called with --columns (columns=)")
     return [
         _run(table, source, key, cut, facts, several=len(tables) > 1)
         for key, table in tables.items()

@@ -179,6 +179,7 @@ class Table:
         except ValueError:
             raise InputError(
                 f"{self.path}: line {line.number}: {column} is {shown(value)}, not a number"
+                f"{' (write the decimal point as .)' if ',' in str(value) else ''}"
             ) from None
 
     def _set(self, quantity: str, value: float) -> float | None:

@@ -21,6 +21,7 @@ def growth_figure(groups: Sequence[Growth]) -> Figure:
     figure.set_size_inches(max(6.4, 4.2 * len(shown)), 7.8)
     for column, group in enumerate(shown):
         panels = [figure.axes[column], figure.axes[len(shown) + column]]
+        assert group.laws is not None
         draw_laws(panels, group.x, group.distance, group.laws, label=group.quantity)
         verdict = panels[0].get_title()
         panels[0].set_title(f"{group.label}\n{verdict}", fontsize=10)

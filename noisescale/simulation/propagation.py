@@ -7,10 +7,13 @@ fixed time t ("fixed", by Stehfest's inversion: about 1e-4 relative at order 12)
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noisescale.analysis.documents import document
+from noisescale.analysis.html import table
 from noisescale.errors import InputError, shown
 from noisescale.simulation import resolvent
 from noisescale.simulation.clocks import checked_log_times, clock_mixture
@@ -65,6 +68,20 @@ class Displacements:
     def in_window(self) -> NDArray[np.bool_]:
         """Which times are not limited by the box: wall_fraction ≤ 1 %."""
         return self.wall_fraction <= WALL_LIMIT
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as strict JSON."""
+        return document(self)
+
+    def _repr_html_(self) -> str:
+        head = ["ln t", "median |x − x₀|", "mean |x − x₀|", "mean square", "at walls", "in window"]
+        columns = (self.median, self.mean_absolute, self.mean_square, self.wall_fraction)
+        rows = [
+            [*values, bool(inside)]
+            for *values, inside in zip(self.log_t, *columns, self.in_window, strict=True)
+        ]
+        title = f"Displacements in lattice sites, T = {self.temperature:g}, {self.clock} clock"
+        return table(title, head, rows, [f"{self.n_starts:,} starts, {self.rates} rates"])
 
 
 def mean_square_displacement(

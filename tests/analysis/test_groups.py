@@ -117,6 +117,22 @@ def test_a_planted_difference_is_found_as_often_as_declared(runs, margin):
         assert rate == pytest.approx(power, abs=3 * error)
 
 
+def test_power_at_one_point_is_students():
+    """Eight pairs that differ by normal numbers of deviation 0.2: the noncentral t."""
+    rng = np.random.default_rng(22)
+    a, spread = rng.normal(size=(8, 1)), rng.normal(size=(8, 1))
+    spread = 0.2 * (spread - spread.mean()) / spread.std(ddof=1)
+    margin = 2.5 * 0.2 / np.sqrt(8)
+    found = calibrate(a, a + spread, margin=margin, level=0.05, paired=True, resolution=0.0)
+    two_sided, one_sided = stats.t.isf([0.025, 0.05], 7)
+    for power, expected in (
+        (found.power_margin, stats.nct.sf(two_sided, 7, 2.5)),
+        # |d| ≤ δ is rejected where d = 2δ; that d is far below −δ has no weight.
+        (found.power_different, stats.nct.sf(one_sided, 7, 2.5)),
+    ):
+        assert power == pytest.approx(expected, abs=4 * np.sqrt(0.25 / 1000))
+
+
 def test_false_alarms_on_splits_are_counted_as_a_loop_would():
     rng = np.random.default_rng(2)
     a = np.array([curve(rng) for _ in range(7)])[:, -3:]
@@ -159,6 +175,8 @@ def test_differences_are_those_of_one_point_after_another(paired):
     for k in range(3):
         point = difference(a[:, k], b[:, k], paired=paired, resolution=0.2)
         assert [x[k] for x in found] == pytest.approx([point.effect, point.stderr, point.degrees])
+    # Seeds that agree to the resolution r are told to r/√n and no better.
+    np.testing.assert_allclose(differences(a, b, paired, 9.0)[1], 9 / np.sqrt(5))
 
 
 def test_alignment_is_linear_between_and_never_outside():
@@ -430,6 +448,18 @@ def test_more_than_two_groups_are_corrected():
         assert pair.verdict == (alone.verdict if p <= 0.05 else "undecided")
 
 
+def test_the_band_is_the_interval_that_decides():
+    """One-sided tests at the level are an interval of confidence 1 − 2 level."""
+    rng = np.random.default_rng(23)
+    a, b = group(rng, 4, "a"), group(rng, 6, "b")
+    curves = verdict_of(a, b).curves
+    x, y = (np.array([one.columns["evaluation_loss"] for one in g]) for g in (a, b))
+    expected = stats.ttest_ind(y, x, equal_var=False).confidence_interval(0.9)
+    np.testing.assert_allclose(curves.effect, y.mean(axis=0) - x.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(curves.low, expected.low)
+    np.testing.assert_allclose(curves.high, expected.high)
+
+
 def test_a_copy_is_no_other_seed():
     rng = np.random.default_rng(17)
     a = group(rng, 4, "a")
@@ -510,3 +540,20 @@ def test_rates_of_the_whole_comparison(runs, points):
         assert same <= limit
         assert different <= limit
     assert rates(0.0, repeats=2000, runs=runs, points=points, nulls=4)[2] <= limit
+
+
+def test_the_end_of_the_common_range_is_compared():
+    # a is measured at 0, 1000 … 8000 and 8500, b at 0, 1600 … 8000 and 8576: 8500 is their end.
+    ends = {"a": (1000, 8500), "b": (1600, 8576)}
+    groups = {}
+    for name, (step, end) in ends.items():
+        times = np.append(np.arange(0, 8001, step), end).astype(float)
+        loss = 2 - times / 1e4
+        groups[name] = [
+            MeasuredRun(f"{name}{s}", {"examples": times, "loss": loss + 1e-3 * s}, seed=s)
+            for s in range(3)
+        ]
+    found = compare_groups(groups, clock="examples", metrics=["loss"], margin=0.1, plan=False)
+    first = found.pairs[0].quantities[0]
+    assert first.points[-1] == 8500.0 == first.common_range[1]
+    assert abs(first.effect) < 1e-9

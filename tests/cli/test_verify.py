@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from noisescale.cli import main
+from noisescale.cli.verify import duration
 from noisescale.experiment import find_experiment
 from tests.cli.test_equivalent import fails
 
@@ -230,13 +231,29 @@ def test_text_of_the_file_is_not_markup(tiny, capsys, tmp_path):
 def test_dry_run(tiny, capsys, tmp_path, monkeypatch):
     path, _ = tiny
     monkeypatch.chdir(tmp_path)
-    assert main(["verify", str(path), "--dry-run"]) == 0
-    assert "2,400" in capsys.readouterr().out
+    monkeypatch.delenv("NOISESCALE_DATA", raising=False)
+    assert main(["verify", str(path), "--dry-run", "--no-trial"]) == 0
+    out = capsys.readouterr().out
+    assert "2,400" in out and "no estimate of time, memory and disk: --no-trial" in out
     assert main(["verify", str(path), "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["arms"][0] == {"name": "baseline", "updates": 2400}
+    cost = plan["estimate"]
+    assert cost["measured"] and (cost["tried"], cost["kinds"]) == (4, 4)
+    assert cost["seconds"] > 0 and cost["disk_bytes"] > 21 * 10 * 200  # runs, rows, bytes
+    assert cost["memory_bytes"] is None or cost["memory_bytes"] > 1e7
     assert main(["verify", "increase-batch-size", "--dataset", "mnist", "--dry-run"]) == 0
+    assert "the files of mnist are missing" in capsys.readouterr().out
+    assert main(["verify", "increase-batch-size", "--preset", "paper", "--dry-run", "--json"]) == 0
+    cost = json.loads(capsys.readouterr().out)["estimate"]
+    assert not cost["measured"] and cost["seconds"] is None and "cifar10" in cost["reason"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_durations_are_told_in_units_that_fit():
+    found = [duration(seconds) for seconds in (7.13, 89.0, 91.0, 5000.0, 5400.0, 1e6)]
+    wanted = ["7.1 seconds", "89 seconds", "1.5 minutes", "83 minutes", "1.5 hours", "278 hours"]
+    assert found == wanted
 
 
 @pytest.mark.parametrize(
@@ -254,6 +271,9 @@ def test_dry_run(tiny, capsys, tmp_path, monkeypatch):
         (["increase-batch-size", "--out", 300 * "x"], "cannot write"),
         (["increase-batch-size", "--dataset", ""], "unknown data set"),
         (["increase-batch-size", "--sedes", "3"], "unrecognized arguments"),
+        (["increase-batch-size", "--preset", "full"], "known are quick, cpu, paper"),
+        (["momentum-or-learning-rate", "--preset", "paper"], "it has cpu (cifar10)"),
+        (["increase-batch-size", "--no-trial"], "--no-trial belongs to --dry-run"),
         ([], "EXPERIMENT"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What is committed follows from what is committed: verdicts from curves, tables from results."""
+"""What is committed follows from what is committed: verdicts from curves."""
 
 import json
 import runpy
@@ -59,11 +59,6 @@ def test_reports_are_generated(root, dataset):
     assert (folder / "results.json").read_text("utf-8") == json_text(results)
 
 
-def test_tables_of_the_readmes_are_generated(root):
-    script = runpy.run_path(str(root / FOLDER / "tables.py"))
-    assert script["main"](check=True) == 0
-
-
 def test_readme_counts_are_those_of_the_command(root, capsys):
     from noisescale.cli import main
 
@@ -90,16 +85,6 @@ def test_ci_calls_the_readme(root):
     ).read_text("utf-8")
 
 
-def test_paper_figures(root, tmp_path, monkeypatch, capsys):
-    script = root / "paper_figs" / "increase_batch_size.py"
-    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path)])
-    runpy.run_path(str(script), run_name="__main__")
-    names = sorted(p.name for p in tmp_path.iterdir())
-    assert len(names) == 3 * 3 * 2  # data sets, figures, PNG and PDF
-    assert all((tmp_path / name).stat().st_size > 5000 for name in names)
-    capsys.readouterr()
-
-
 def test_results_of_another_file_are_refused(root, tmp_path):
     from noisescale import InputError
 
@@ -115,10 +100,7 @@ STUDY = "experiments/ultra_slow_diffusion"
 
 
 def test_the_study_of_ultra_slow_diffusion_says_what_its_results_say(root):
-    """Tables from results, and the claims of the text recomputed."""
-    script = runpy.run_path(str(root / STUDY / "tables.py"))
-    text = (root / STUDY / "README.md").read_text("utf-8")
-    assert script["filled"](text) == text
+    """The claims of the text recomputed."""
     laws = {
         path.stem: json.loads(path.read_text("utf-8"))["law"]
         for path in (root / STUDY / "results").glob("*.json")
@@ -144,13 +126,12 @@ WALKS = "experiments/is_it_a_walk"
 
 
 def test_the_walk_study_follows_from_its_curves(root, monkeypatch):
-    """Verdicts and tables recomputed from the committed distances, sketches, moments and losses."""
+    """Verdicts recomputed from the committed distances, sketches, moments and losses."""
     monkeypatch.syspath_prepend(str(root / WALKS))
     tables = runpy.run_path(str(root / WALKS / "tables.py"))
     study = sys.modules["study"]
     for task in tables["tasks"]():
         assert study.verdicts(task) == study.document(task)["verdicts"]
-    assert tables["readme"]() == (root / WALKS / "README.md").read_text("utf-8")
     assert study.document("digits")["verdicts"]["walk"]["verdict"] == "drift"
     del sys.modules["study"]
 

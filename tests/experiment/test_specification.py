@@ -15,10 +15,21 @@ def changed(old, new):
 
 
 @pytest.mark.parametrize(
-    ("name", "dataset"), [(n, d) for n, sets in built_in().items() for d in sets]
+    ("name", "dataset"), [(n, d) for n, files in built_in().items() for d in files]
 )
 def test_every_built_in_experiment_plans(name, dataset):
-    experiment = find_experiment(name, dataset)
+    chosen = {"preset": dataset} if dataset == "paper" else {"dataset": dataset}
+    experiment = find_experiment(name, **chosen)
+    assert experiment.name == name
+    assert experiment.base.data.name == built_in()[name][dataset].split(".")[1]
+    arms = experiment.planned(experiment.base.train_size)
+    assert len(arms) == len(experiment.arms) > 1
+
+
+@pytest.mark.parametrize("dataset", built_in()["increase-batch-size"])
+def test_the_arms_of_the_blog(dataset):
+    chosen = {"preset": dataset} if dataset == "paper" else {"dataset": dataset}
+    experiment = find_experiment("increase-batch-size", **chosen)
     arms = experiment.planned(experiment.base.train_size)
     assert len(arms) == 7
     by_name = {arm.name: arm for arm in arms}
@@ -36,6 +47,36 @@ def test_every_built_in_experiment_plans(name, dataset):
         assert new == pytest.approx(old, rel=0.01)
     margins = [p.margin for p in experiment.predictions if p.kind == "same"]
     assert all(m > 0 for m in margins)
+
+
+def test_presets():
+    """quick: digits; cpu: the largest data set that has no accelerator's size; paper: as published.
+
+    train-longer and others have no paper file; a preset and a data set that differ are refused.
+    """
+    small, middle, large = (
+        find_experiment("increase-batch-size", preset=p) for p in ("quick", "cpu", "paper")
+    )
+    assert small.sha256 == find_experiment("increase-batch-size").sha256
+    assert middle.sha256 == find_experiment("increase-batch-size", "cifar10").sha256
+    assert large.base.data.name == "cifar10"
+    fraction = large.fraction_of_protocol(large.base.train_size)
+    assert fraction == pytest.approx(1, rel=1e-4)  # whole updates
+    again = find_experiment("increase-batch-size", "cifar10", "paper")
+    assert again.sha256 == large.sha256
+    cpu = find_experiment("train-longer", preset="cpu")
+    assert cpu.sha256 == find_experiment("train-longer", "mnist").sha256
+    with pytest.raises(InputError, match=r"has no preset 'paper': it has .*cpu \(mnist\)"):
+        find_experiment("train-longer", preset="paper")
+    with pytest.raises(InputError, match="did you mean 'paper'"):
+        find_experiment("increase-batch-size", preset="papers")
+    with pytest.raises(InputError, match="'paper' of increase-batch-size is on cifar10"):
+        find_experiment("increase-batch-size", "mnist", "paper")
+    with pytest.raises(InputError, match="not to a file"):
+        find_experiment("some.toml", preset="quick")
+    # An experiment without a digits file: its only data set.
+    only = find_experiment("momentum-or-learning-rate")
+    assert only.base.data.name == "cifar10"
 
 
 def test_fraction_of_protocol():

@@ -73,6 +73,12 @@ def test_other_names_and_paths_into_objects(tmp_path):
     np.testing.assert_array_equal(run.columns["epoch"], [0, 1, 2])
 
 
+def test_a_setting_that_changes_is_none(tmp_path):
+    text = "epoch,loss,batch_size,learning_rate,momentum\n0,3,64,0.1,\n1,2,64,0.1,\n2,1,64,0.02,\n"
+    run = one(write(tmp_path / "a.csv", text))
+    assert (run.batch_size, run.learning_rate, run.momentum) == (64, None, None)
+
+
 def test_several_runs_in_a_file(tmp_path):
     text = "arm,seed,epoch,loss,lr\n" + "".join(
         f"{arm},{seed},{e},{10 * seed + e},{0.1 * (1 + (e > 1))}\n"

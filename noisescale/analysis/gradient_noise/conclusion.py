@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisescale.analysis.checks import positive
+from noisescale.analysis.documents import document
 from noisescale.analysis.gradient_noise.blocks import FEWEST_BLOCKS, jackknife_covariance
 from noisescale.analysis.gradient_noise.ratio import fieller_interval
-from noisescale.analysis.gradient_noise.result import document, with_error
+from noisescale.analysis.gradient_noise.result import with_error
+from noisescale.analysis.html import plus_minus, table
 from noisescale.analysis.resampling import quantile_of
 
 Array = NDArray[np.float64]
@@ -72,6 +74,18 @@ class GradientNoiseScale:
     def to_dict(self) -> dict[str, Any]:
         """All fields as strict JSON: an end at infinity is null."""
         return document(self)
+
+    def _repr_html_(self) -> str:
+        trace = plus_minus(self.trace_cov, self.trace_cov_stderr)
+        square = plus_minus(self.grad_sq_norm, self.grad_sq_norm_stderr)
+        rows: list[list[Any]] = [
+            ["B_simple = tr Σ/|G|²", plus_minus(self.value, self.stderr), self.interval],
+            ["tr Σ", trace, None],
+            ["|G|²", square, None],
+        ]
+        title = f"Gradient noise scale: {self.verdict}, n = {self.n:,}"
+        head = ["", "± standard error", f"{self.level:.0%} interval"]
+        return table(title, head, rows, [self.reason])
 
     def plot(self, ax: Any = None) -> Any:
         """tr Σ against |G|²: the estimate, its error ellipse, the wedge of B_simple."""

@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from noisescale.analysis.arrays import traces
 from noisescale.analysis.checks import positive, real_number
+from noisescale.analysis.documents import document
 from noisescale.analysis.gradient_noise.conclusion import GradientNoiseScale, Verdict, ratio
-from noisescale.analysis.gradient_noise.result import document
 from noisescale.analysis.gradient_noise.sweep import CriticalBatchSize
+from noisescale.analysis.html import shown_number, table
 from noisescale.errors import InputError, shown
 
 Array = NDArray[np.float64]
@@ -44,6 +45,17 @@ class StepsAndExamples:
     def to_dict(self) -> dict[str, Any]:
         """All fields as strict JSON: infinite ends are null."""
         return document(self)
+
+    def _repr_html_(self) -> str:
+        head = ["batch size", "S/S_min", "interval", "E/E_min", "interval"]
+        columns = [np.ravel(x) for x in (self.batch_size, self.steps, self.examples)]
+        ends = [
+            [None] * len(columns[0]) if x is None else list(map(tuple, x.reshape(-1, 2)))
+            for x in (self.steps_interval, self.examples_interval)
+        ]
+        rows = zip(columns[0], columns[1], ends[0], columns[2], ends[1], strict=True)
+        title = f"Steps and examples over the least at B_crit = {shown_number(self.noise_scale)}"
+        return table(title, head, rows, [self.reason])
 
     def plot(self, ax: Any = None) -> Any:
         """Both ratios against the batch size."""
@@ -79,6 +91,12 @@ class AdaScaleGain:
     def to_dict(self) -> dict[str, Any]:
         """All fields as strict JSON."""
         return document(self)
+
+    def _repr_html_(self) -> str:
+        head = ["gain r", "interval", "scale S", "base batch", "B_simple", "interval"]
+        values = (self.value, self.interval, self.scale, self.base_batch)
+        row = [*values, self.noise_scale, self.noise_scale_interval]
+        return table(f"AdaScale gain: {self.verdict}", head, [row], [self.reason])
 
     def plot(self, ax: Any = None) -> Any:
         """The gain against the scale, between no gain and the linear rule."""

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from noisescale.analysis.checks import positive, real_number
+from noisescale.analysis.documents import document
 from noisescale.analysis.gradient_noise.conclusion import GradientNoiseScale
 from noisescale.analysis.gradient_noise.gains import read_noise_scale
-from noisescale.analysis.gradient_noise.result import document
+from noisescale.analysis.html import table
 from noisescale.errors import InputError
 
 Interval = tuple[float, float]
@@ -34,6 +35,11 @@ class LinearRuleLimit:
     def to_dict(self) -> dict[str, Any]:
         """All fields as strict JSON."""
         return document(self)
+
+    def _repr_html_(self) -> str:
+        rows = [[self.value, self.interval, self.noise_to_signal, self.factor]]
+        head = ["κ_max", "interval", "noise to signal", "C"]
+        return table("Limit of the linear scaling rule", head, rows, [self.reason])
 
     def plot(self, ax: Any = None) -> Any:
         """κ_max against the noise-to-signal ratio."""

@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from noisescale.analysis.arrays import traces
 from noisescale.analysis.checks import listed, positive, positive_integer
+from noisescale.analysis.documents import document
 from noisescale.analysis.gradient_noise.conclusion import GradientNoiseScale
 from noisescale.analysis.gradient_noise.estimate import gradient_noise_scale
-from noisescale.analysis.gradient_noise.result import document
+from noisescale.analysis.html import plus_minus, table
 from noisescale.errors import InputError, shown
 
 Array = NDArray[np.float64]
@@ -40,6 +41,15 @@ class NoiseScaleOverTime:
     def to_dict(self) -> dict[str, Any]:
         """All fields as strict JSON."""
         return document(self)
+
+    def _repr_html_(self) -> str:
+        head = ["updates", "B_simple", "interval", "n", "verdict"]
+        rows = [
+            [w.window, plus_minus(w.value, w.stderr), w.interval, w.n, w.verdict]
+            for w in self.windows
+        ]
+        title = f"Gradient noise scale along {self.runs} runs; errors over {self.units}"
+        return table(title, head, rows)
 
     def plot(self, ax: Any = None) -> Any:
         """B_simple with intervals against the update."""

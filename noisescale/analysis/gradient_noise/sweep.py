@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from noisescale.analysis.arrays import traces
+from noisescale.analysis.documents import document
 from noisescale.analysis.gradient_noise.conclusion import Verdict
-from noisescale.analysis.gradient_noise.result import document
+from noisescale.analysis.html import plus_minus, table
 from noisescale.analysis.resampling import checked_level, quantile_of
 from noisescale.errors import InputError
 
@@ -63,6 +64,15 @@ class CriticalBatchSize:
     def to_dict(self) -> dict[str, Any]:
         """All fields as strict JSON: an end at infinity is null."""
         return document(self)
+
+    def _repr_html_(self) -> str:
+        rows: list[list[Any]] = [
+            ["B_crit (examples)", plus_minus(self.value, self.stderr), self.interval],
+            ["S_min (updates)", self.min_steps, self.min_steps_interval],
+            ["E_min (examples)", self.min_examples, self.min_examples_interval],
+        ]
+        title = f"Critical batch size: {self.verdict}, n = {self.n}"
+        return table(title, ["", "estimate", f"{self.level:.0%} interval"], rows, [self.reason])
 
     def plot(self, ax: Any = None) -> Any:
         """Steps against examples: the runs and the law between its asymptotes."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noisescale.analysis.html import shown_number, table
 from noisescale.analysis.laws.checks import check
 from noisescale.analysis.laws.fit import Fit
 from noisescale.analysis.laws.verdict import FEWEST_EARLY, FEWEST_HELDOUT, Case, decide
@@ -72,6 +73,20 @@ class Comparison:
             "controls": {name: fit.to_dict() for name, fit in self.controls.items()},
             "fits": {name: fit.to_dict() for name, fit in self.fits.items()},
         }
+
+    def _repr_html_(self) -> str:
+        columns = (self.misfit_p, self.heldout_p, self.heldout_error, self.score)
+        rows = [
+            [law, self.aicc_difference[law], *(values.get(law) for values in columns)]
+            for law in self.fits
+        ]
+        head = ["law", "AICc − least", "misfit p", "held-out p", "held-out error", "score"]
+        first = next(iter(self.fits.values()))
+        title = (
+            f"Growth law: {self.verdict}; {first.units} {shown_number(first.window[0])} to "
+            f"{shown_number(first.window[1])}, {first.n} points, seeds: {first.seeds}"
+        )
+        return table(title, head, rows, [self.reason])
 
     def plot(self, ax: "Axes | Sequence[Axes] | None" = None) -> "Sequence[Axes]":
         """Draw it on one panel, or curves and residuals on two (new ones without `ax`)."""

@@ -1,6 +1,6 @@
 """What a fit of one growth law returns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from noisescale.analysis.arrays import traces
+from noisescale.analysis.html import plus_minus, shown_number, table
 from noisescale.analysis.laws.errors import Spread, likelihood, parameter_errors, spread
 from noisescale.analysis.laws.noise import akaike
 from noisescale.analysis.laws.solve import Solution, model
 from noisescale.errors import InputError
 
 if TYPE_CHECKING:
-    pass
+    from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
 
@@ -109,6 +110,31 @@ class Fit:
             "log_likelihood": _number(self.log_likelihood),
             "aicc": _number(self.aicc),
         }
+
+    def _repr_html_(self) -> str:
+        rows: list[list[Any]] = [
+            [name, plus_minus(value, self.stderr[name]), self.interval[name]]
+            for name, value in self.parameters.items()
+        ]
+        rows.append(["noise of ln D", self.noise, None])
+        title = (
+            f"Law {self.law}: {self.formula}; {self.units} {shown_number(self.window[0])} to "
+            f"{shown_number(self.window[1])}, {self.n} points, seeds: {self.seeds}"
+        )
+        notes = [
+            f"the interval {'holds' if holds else 'excludes'} the special case {name}"
+            for name, holds in self.special.items()
+        ]
+        notes += ["the best fit lies at a limit of the law"] * self.at_limit
+        head = ["parameter", "± standard error", f"{self.level:.0%} interval"]
+        return table(title, head, rows, notes)
+
+    def plot(self, ax: "Axes | Sequence[Axes] | None" = None) -> "Sequence[Axes]":
+        """Draw it on one panel, or curve and residuals on two (new ones without `ax`)."""
+        from noisescale.plots.laws import draw_laws
+
+        curves = self._solution.curves
+        return draw_laws(ax, curves.x, np.exp(curves.logs), self)
 
 
 def fit_of(solution: Solution, *, level: float, units: str) -> Fit:

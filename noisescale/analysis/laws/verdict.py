@@ -24,6 +24,9 @@ _CLOSE = 6.0
 _MISFIT_P, _HELDOUT_P = 0.002, 0.002
 # One curve: its slow residual, averaged over so many parts of the window, must be below this.
 _PARTS, _LARGEST_ONE = 10, 0.015
+# Several seeds: so many points may be missed by more than this and more than so many standard
+# errors of their mean. Where the seeds' scatter is large early, tests over whole curves see little.
+_MISSED_PART, _MISSED, _MISSED_ERRORS = 0.2, 0.03, 3.0
 # One curve: a rival predicts the last decade better if ln of its density is so much larger.
 _BETTER_ONE = 1.0
 # Several: if it is so in the mean over seeds, beyond this quantile of Student's t.
@@ -99,6 +102,11 @@ def _problem(case: Case, name: str) -> str | None:
             f"{name} fits one curve to {100 * slow:.1f} % in slow deviations, above "
             f"{100 * _LARGEST_ONE:g} %, where noise is not told from misfit: give 3 seeds"
         )
+    if case.fits[name].seeds > 1 and (missed := _missed(case.fits[name])) > 0:
+        return (
+            f"{name} misses the mean of the seeds by up to {100 * missed:.2g} %, beyond its errors "
+            f"at more than {100 * _MISSED_PART:g} % of the points"
+        )
     clear = _clear(case.fits[name])
     nested = ties(name, case.fits)
     for simple in case.fits:
@@ -127,6 +135,14 @@ def _slow_residual(fit: Fit) -> float:
     starts = np.flatnonzero(np.diff(part, prepend=-1))
     means = np.add.reduceat(solution.residual, starts) / np.diff(np.append(starts, len(u)))
     return float(np.sqrt(np.mean(means**2)))
+
+
+def _missed(fit: Fit) -> float:
+    """The largest residual of the seeds' mean where many are beyond its errors, else 0."""
+    error = fit._solution.curves.logs.std(axis=0, ddof=1) / np.sqrt(fit.seeds)
+    size = np.abs(fit.residuals)
+    far = size > np.maximum(_MISSED, _MISSED_ERRORS * error)
+    return float(size.max()) if far.mean() > _MISSED_PART else 0.0
 
 
 def _clear(fit: Fit) -> float:

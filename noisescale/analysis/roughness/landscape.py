@@ -1,6 +1,5 @@
 """What a loss looks like along random directions: rough, smooth, or not to be told."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from noisescale.analysis.arrays import traces
 from noisescale.analysis.checks import positive_integer, real_number
+from noisescale.analysis.documents import document
+from noisescale.analysis.html import plus_minus, table
 from noisescale.analysis.resampling import checked_level
 from noisescale.analysis.roughness.landscape_nulls import Null, nulls_of, spaced
 from noisescale.analysis.roughness.ray_losses import checked_radii
@@ -86,23 +87,17 @@ class Landscape:
         return draw_landscape(ax, self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers for JSON."""
-        return {
-            "verdict": self.verdict,
-            "statement": self.statement,
-            "centred": _estimate(self.centred),
-            "uncentred": _estimate(self.uncentred),
-            "radii": self.radii.tolist(),
-            "std": self.std.tolist(),
-            "rms": self.rms.tolist(),
-            "local_radii": self.local_radii.tolist(),
-            "local_slope": self.local_slope.tolist(),
-            "local_interval": self.local_interval.tolist(),
-            "structure_lags": self.structure_lags.tolist(),
-            "structure": self.structure.tolist(),
-            "bins": None if self.bins is None else _plain(self.bins),
-            "nulls": [_plain(null) for null in self.nulls],
-        }
+        """All fields as strict JSON."""
+        return document(self)
+
+    def _repr_html_(self) -> str:
+        estimates = {"centred": self.centred, "uncentred": self.uncentred}
+        rows = [
+            [name, plus_minus(e.alpha, e.stderr), e.interval, e.window, e.n, e.verdict]
+            for name, e in estimates.items()
+        ]
+        head = ["spread over rays", "α", "interval", "lengths", "rays", "verdict"]
+        return table(f"Landscape: {self.verdict}", head, rows, [self.statement])
 
 
 def judge_landscape(
@@ -258,28 +253,3 @@ def _statement(estimate: RoughnessEstimate) -> str:
         start = "" if estimate.reason.startswith("indist") else "a smooth function: "
         return start + estimate.reason
     return f"undecided: {estimate.reason}"
-
-
-def _estimate(estimate: RoughnessEstimate) -> dict[str, Any]:
-    keys = ("alpha", "stderr", "interval", "sigma", "n", "window", "verdict", "reason", "level")
-    found = {key: getattr(estimate, key) for key in keys}
-    return _finite({**found, "diagnostics": dict(estimate.diagnostics)})
-
-
-def _plain(result: Any) -> dict[str, Any]:
-    return _finite({name: getattr(result, name) for name in result.__dataclass_fields__})
-
-
-def _finite(value: Any) -> Any:
-    """Lists and numbers as strict JSON knows them; None for what is not finite."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return _finite(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

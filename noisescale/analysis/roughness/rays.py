@@ -222,6 +222,11 @@ def _decide(
                 f"indistinguishable from a smooth function: the squares of {what} grow with "
                 f"exponent {exponent:.2f} ± {error:.2f} (at most 2 for a self-affine landscape)"
             )
+    if alpha <= _LARGEST_Z * stderr:
+        return "undecided", (
+            f"the spread does not grow with the radius (exponent {alpha:.2f} ± {stderr:.2f}): "
+            "noise, or a landscape rough below the smallest radius"
+        )
     if check is None:
         return "undecided", (
             "no second differences at these radii, so a smooth function is not excluded: give "

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from noisescale.analysis.documents import document
+from noisescale.analysis.html import plus_minus, table
 from noisescale.analysis.resampling import quantile_of
 
 Verdict = Literal["self-affine", "log-power", "smooth", "undecided"]
@@ -42,6 +44,16 @@ class RoughnessEstimate:
     reason: str
     level: float
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as strict JSON."""
+        return document(self)
+
+    def _repr_html_(self) -> str:
+        head = ["α", f"{self.level:.0%} interval", "σ", "n", "window", "method"]
+        alpha = plus_minus(self.alpha, self.stderr)
+        row = [alpha, self.interval, self.sigma, self.n, self.window, self.method]
+        return table(f"Roughness: {self.verdict}", head, [row], [self.reason])
 
 
 def interval_of(

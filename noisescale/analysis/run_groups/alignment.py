@@ -18,7 +18,8 @@ class Aligned:
     """Values of one quantity at shared clock values.
 
     Args:
-        times: (K,), measurements of the run that was measured least often in the common range.
+        times: (K,), measurements of the run that was measured least often in the common range, and
+            the end of that range.
         values: per group (runs, K), linear in the clock between the measurements around.
         ends: first and last clock value that all runs bracket.
         interpolated: whether some run was not measured at some of `times`.
@@ -57,6 +58,9 @@ def align(
     if len(times) > MOST_POINTS:
         nearest = np.searchsorted(times, np.linspace(times[0], times[-1], MOST_POINTS))
         times = times[np.unique(np.minimum(nearest, len(times) - 1))]
+    # The end counts, even where the sparsest run was not measured there.
+    if times[-1] < high - slack:
+        times = np.append(times, high)
     values = tuple(np.array([np.interp(times, t, y) for t, y in of_group]) for of_group in curves)
     interpolated = any(np.abs(_nearest(times, t) - times).max() > slack for t, _ in flat)
     return Aligned(times, values, (float(low), float(high)), interpolated)

@@ -17,7 +17,7 @@ from noisescale.analysis.run_groups.results import (
 )
 from noisescale.analysis.run_groups.runs import MeasuredRun, check_run, check_units
 from noisescale.analysis.run_groups.verdicts import Pair, corrected
-from noisescale.errors import InputError
+from noisescale.errors import InputError, shown
 
 Runs = Sequence[MeasuredRun]
 # Columns that are set rather than measured.
@@ -104,13 +104,23 @@ def _checked(
     groups: Mapping[str, Runs], clock: str, metrics: Sequence[str], margins: Margins
 ) -> list[MeasuredRun]:
     """All runs, each once."""
+    listed = isinstance(groups, Mapping) and all(
+        isinstance(group, list | tuple) and all(isinstance(run, MeasuredRun) for run in group)
+        for group in groups.values()
+    )
+    if not listed:
+        raise InputError(f"groups={shown(groups)}: give lists of runs by label; see read_runs")
     if len(groups) < 2:
         raise InputError(f"give at least two groups of runs to compare; given: {len(groups)}")
     for name, group in groups.items():
+        if not name:
+            raise InputError("a group has an empty label: give it a name")
         if not group:
             raise InputError(f"group {name!r} holds no runs")
     if not metrics:
         raise InputError("metrics is empty: name the quantity that decides")
+    if clock in metrics:
+        raise InputError(f"metric {clock!r} is the clock: name a quantity that was measured")
     runs = [run for group in (*groups.values(), margins.control) for run in group]
     times_given = Counter(run.name for run in runs)
     for run in runs:

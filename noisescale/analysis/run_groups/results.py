@@ -1,12 +1,18 @@
 """What a comparison of groups of runs says."""
 
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import expm1
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
+from noisescale.analysis.documents import document
+from noisescale.analysis.html import table
 from noisescale.analysis.run_groups.resampling import Calibration
 from noisescale.analysis.run_groups.runs import Array
+from noisescale.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Verdict = Literal["same", "different", "undecided"]
 
@@ -124,15 +130,48 @@ class GroupComparison:
 
     def to_dict(self) -> dict[str, Any]:
         """All but the curves, as strict JSON has it."""
-        return dict(_plain(self))
+        found = document(self)
+        for pair in found["pairs"]:
+            del pair["curves"]
+        return found
+
+    def _repr_html_(self) -> str:
+        head = ["quantity", "verdict", "difference", "interval", "margin", "p", "part at"]
+        parts = []
+        for pair in self.pairs:
+            rows = [
+                [q.quantity, q.verdict, *_amounts(q), q.p_adjusted, q.parts_at]
+                for q in pair.quantities
+            ]
+            sizes = f"{pair.reference} ({pair.n[0]}) and {pair.other} ({pair.n[1]})"
+            title = f"{sizes}: {pair.verdict}"
+            parts.append(table(title, head, rows, [pair.reason, *pair.notes]))
+        confidence = f"{1 - 2 * self.level:.0%} intervals; clock: {self.clock}"
+        return "".join(parts) + table(confidence, [], [], self.notes)
+
+    def plot(self, ax: "Axes | None" = None) -> "Sequence[Axes]":
+        """Curves and differences of every pair; with `ax`, the first pair's difference alone.
+
+        Raises:
+            InputError: no pair has curves, as all runs of a group diverged.
+        """
+        from noisescale.plots.groups import draw_group_difference, groups_figure
+
+        drawn = [pair for pair in self.pairs if pair.curves is not None]
+        if not drawn:
+            raise InputError("nothing to draw: all runs of a group diverged")
+        if ax is not None:
+            return [draw_group_difference(ax, drawn[0], self.clock, self.level)]
+        figure = groups_figure(self)
+        assert figure is not None
+        return figure.axes
 
 
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        names = [f.name for f in fields(value) if f.name != "curves"]
-        return {name: _plain(getattr(value, name)) for name in names}
-    if isinstance(value, tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value
+def _amounts(q: QuantityVerdict) -> tuple[Any, Any, Any]:
+    """Difference, interval and margin, in percent where logarithms are compared."""
+    if q.scale == "linear":
+        return q.effect, q.interval, q.margin
+    ends = None if q.interval is None else tuple(f"{100 * expm1(end):+.3g}" for end in q.interval)
+    margin = None if q.margin is None else f"{100 * expm1(q.margin):.3g} %"
+    shown = None if ends is None else f"[{ends[0]}, {ends[1]}] %"
+    return f"{100 * expm1(q.effect):+.3g} %", shown, margin

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisescale.analysis.checks import LARGEST_REAL
-from noisescale.errors import InputError, unknown_name
+from noisescale.errors import InputError, shown, unknown_name
 
 Array = NDArray[np.float64]
 
@@ -44,6 +44,21 @@ class MeasuredRun:
     diverged: bool = False
     truncated: bool = False
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        columns = {}
+        for quantity, values in self.columns.items():
+            try:
+                column = np.asarray(values, np.float64)
+            except (TypeError, ValueError):
+                column = np.empty((0, 0))
+            if column.ndim != 1 or not len(column):
+                raise InputError(
+                    f"{self.name}: {quantity}={shown(values)}: give a list of numbers, NaN where "
+                    "nothing was measured"
+                )
+            columns[quantity] = column
+        object.__setattr__(self, "columns", columns)
 
     def curve(self, clock: str, quantity: str) -> tuple[Array, Array]:
         """(clock, values) where the quantity was measured; empty if it never was."""

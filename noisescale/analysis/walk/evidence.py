@@ -86,9 +86,9 @@ class Evidence:
     memory_curves: tuple[Curve, ...]
     ageing_curves: tuple[Curve, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Numbers alone: the curves and clocks stand in the verdict."""
-        single = (
+    def numbers(self) -> dict[str, Number | None]:
+        """What was measured over all arms, by name."""
+        names = (
             "batch_exponent",
             "noise_batch_exponent",
             "excess_batch_exponent",
@@ -97,15 +97,17 @@ class Evidence:
             "uncorrelated",
             "growth_share",
         )
+        return {name: getattr(self, name) for name in names}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers alone: the curves and clocks stand in the verdict."""
         return {
             "decades": self.decades,
             "ratio": self.ratio,
             "window": list(self.window),
             "arms": [_numbers(arm) for arm in self.arms],
             "norms": None if self.norms is None else _numbers(self.norms),
-            **{
-                name: None if (n := getattr(self, name)) is None else n.to_dict() for name in single
-            },
+            **{name: None if n is None else n.to_dict() for name, n in self.numbers().items()},
         }
 
 

@@ -23,8 +23,8 @@ from noisescale.analysis.walk.two_time import octaves
 
 Array = NDArray[np.float64]
 
-# Momentum's start from rest lasts some 1/(1 − m) updates; after ten of them it is 15 % of V. Arms of
-# one momentum lose it alike, and the last decade of their times begins well after it.
+# Momentum's start from rest lasts some 1/(1 − m) updates; after ten of them it is 15 % of V. Arms
+# of one momentum lose it alike, and the last decade of their times begins well after it.
 _START, _START_MIXED = 3, 10
 # Slopes of curves are taken over a factor of three in time.
 _REACH = 0.55

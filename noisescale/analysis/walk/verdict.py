@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from noisescale.analysis.checks import real_number
+from noisescale.analysis.html import plus_minus, table
 from noisescale.analysis.resampling import checked_level
 from noisescale.analysis.walk.arms import Arm, arms_of
 from noisescale.analysis.walk.collapse import ClockScore
@@ -17,7 +18,7 @@ from noisescale.analysis.walk.measured import Measured, evidence_of
 from noisescale.analysis.walk.trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 
 FEWEST_SEEDS = 3
@@ -94,11 +95,30 @@ class WalkVerdict:
             "evidence": None if self.evidence is None else self.evidence.to_dict(),
         }
 
-    def plot(self) -> "Figure":
-        """Panels of drift share, collapse on the clocks and memory; see plots.walk_verdict."""
-        from noisescale.plots.walk_verdict import walk_figure
+    def _repr_html_(self) -> str:
+        found = self.evidence
+        numbers = {} if found is None else found.numbers()
+        rows = [
+            [name.replace("_", " "), plus_minus(n.value, n.stderr), n.interval]
+            for name, n in numbers.items()
+            if n is not None
+        ]
+        rows += [
+            [f"spread of ln D at equal {s.clock}", plus_minus(n.value, n.stderr), n.interval]
+            for s in self.collapse
+            if (n := s.spread) is not None
+        ]
+        sizes = ", ".join(f"{size:,}" for size in self.batch_sizes)
+        title = f"Walk: {self.verdict}; seeds: {self.seeds}, batch sizes {sizes}"
+        needs = [f"needed: {need}" for need in self.needs]
+        head = ["last decade", "± standard error", f"{self.level:.0%} interval"]
+        return table(title, head, rows, [self.reason, *needs, *self.caveats])
 
-        return walk_figure(self)
+    def plot(self, ax: "Axes | None" = None) -> Any:
+        """All panels on a new figure; with `ax`, the drift share alone."""
+        from noisescale.plots.walk_verdict import draw_drift_share, walk_figure
+
+        return walk_figure(self) if ax is None else draw_drift_share(ax, self)
 
 
 def judge_walk(
@@ -158,7 +178,7 @@ def judge_walk(
             evidence = evidence_of(measured, margin=margin, level=level)
             if evidence.decades < FEWEST_DECADES:
                 needs.append(
-                    f"the arms share {evidence.decades:.1f} decades of time after momentum's "
+                    f"the arms share {evidence.decades:.2f} decades of time after momentum's "
                     f"start: measure over {FEWEST_DECADES:g}"
                 )
         else:

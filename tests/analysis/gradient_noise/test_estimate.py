@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from noisescale.analysis.gradient_noise import gradient_noise_scale, measurements_needed
+from noisescale.analysis.gradient_noise.blocks import autocorrelation
 from noisescale.analysis.gradient_noise.ratio import fieller_interval
 from noisescale.analysis.resampling import quantile_of
 from noisescale.errors import InputError
@@ -55,6 +57,10 @@ def test_error_is_the_jackknifes(labels):
     assert found.stderr == pytest.approx(stderr, rel=1e-9)
     assert found.trace_cov_stderr == pytest.approx(covariance[0, 0] ** 0.5, rel=1e-9)
     assert found.grad_sq_norm_stderr == pytest.approx(covariance[1, 1] ** 0.5, rel=1e-9)
+    without = [np.array(labels) != label for label in set(labels)]
+    ratios = [np.divide(*reference.pair(small[kept], big[kept], 4, 32)) for kept in without]
+    bias = (len(without) - 1) * (np.mean(ratios) - found.value)
+    assert found.diagnostics["bias"] == pytest.approx(bias, rel=1e-6)
     # Fieller's ends: just inside compatible, just outside not.
     quantile = quantile_of(0.9, len(set(labels)) - 1)
     low, high = found.interval
@@ -150,6 +156,22 @@ def wandering(rng, replications, n, correlation):
     return z
 
 
+def test_autocorrelation_is_that_of_the_sums():
+    """τ = 1 + 2 Σ_k ρ_k and 2 Σ_k k ρ_k/τ up to the first lag of five τ, by a loop over lags."""
+    series = wandering(np.random.default_rng(17), 1, 200, 0.7)[0]
+    x = series - series.mean()
+    lag, time, weighted = 0, 1.0, 0.0
+    while lag < 5 * time:
+        lag += 1
+        correlation = np.mean(x[lag:] * x[:-lag]) / np.mean(x**2)
+        time += 2 * correlation
+        weighted += 2 * lag * correlation
+    assert autocorrelation([series]) == pytest.approx((time, weighted / time), rel=1e-9)
+    # (1 + a)/(1 − a), known to √(2 (2 · 5 τ + 1)/n) of itself (Sokal 1997); 4 standard errors.
+    series = wandering(np.random.default_rng(15), 1, 40000, 0.7)[0]
+    assert autocorrelation([series])[0] == pytest.approx(1.7 / 0.3, rel=4 * 0.054)
+
+
 def test_coverage_of_norms_that_wander_along_a_run():
     """|G|² fluctuates with a memory of some ten measurements; single ones as blocks fall short."""
     rng = np.random.default_rng(6)
@@ -195,6 +217,24 @@ def test_a_lost_signal_is_undecided_and_says_what_would_decide():
     assert found.measurements_to_decide == int(np.ceil(needed))
     document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert document["interval"] == [low, None] and document["value"] == found.value
+
+
+@pytest.mark.parametrize("mean", [0.395, 0.36])
+def test_what_would_decide_is_the_power_of_the_test(mean):
+    """|G|² as estimated, or at the end of its interval, is told by n' with probability 0.8."""
+    away = 0.15 * np.array([1, 0.5, -0.7, -1, 0.2, 1.2, -0.5, 0.1, -1.2, 0.7, -0.2, -0.1])
+    found = gradient_noise_scale(np.full(12, 3.0), mean + away, 4, 32)
+    assert (found.grad_sq_norm > 0) == (mean > 0.375)
+    quantile, n = quantile_of(0.95, found.blocks - 1), found.measurements_to_decide
+    reach = found.grad_sq_norm
+    if reach <= 0:
+        reach += quantile * found.grad_sq_norm_stderr
+
+    def power(number):
+        error = found.grad_sq_norm_stderr * np.sqrt(12 / number)
+        return stats.norm.sf(quantile - reach / error)
+
+    assert n > 13 and power(n) >= 0.8 - 1e-5 and power(n - 1) < 0.8
 
 
 def test_what_would_decide_decides():
@@ -292,11 +332,17 @@ def test_units_of_the_loss_do_not_matter(unit):
     assert other.verdict == one.verdict
 
 
-def test_error_of_one_is_the_same_from_blocks_of_one():
-    small, big = norms(np.random.default_rng(13), 400, 20.0)
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
+def test_error_of_one_is_the_same_from_blocks_of_one(correlation):
+    rng = np.random.default_rng(13)
+    factor = 1 + 0.3 * wandering(rng, 1, 400, correlation)
+    (small,), (big,) = reference.gaussian_norms(
+        rng, 1, 400, 8, 4, factor[:, :, None, None] * GRADIENT, 20 * SPECTRUM
+    )
     ours = gradient_noise_scale(small, big, 4, 32)
     single = gradient_noise_scale(small, big, 4, 32, blocks=400)
     time = ours.diagnostics["autocorrelation_time"]
+    assert (time > 1.5) == (correlation > 0)
     assert single.error_of_one == pytest.approx(ours.error_of_one / time**0.5, rel=2e-3)
     assert single.stderr == pytest.approx(single.value * single.error_of_one / 20, rel=0.01)
 

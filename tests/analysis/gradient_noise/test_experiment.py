@@ -18,13 +18,6 @@ def load(root, name):
     return json.loads((root / STUDY / "results" / f"{name}.json").read_text("utf-8"))
 
 
-def test_tables_are_generated(root):
-    tables = runpy.run_path(str(root / STUDY / "tables.py"))
-    text = (root / STUDY / "README.md").read_text("utf-8")
-    assert tables["filled"](text) == text
-    assert text.count("<!-- generated: ") == len(tables["blocks"]())
-
-
 def test_the_claims_of_the_text(root):
     document = load(root, "estimators")
     truth, long_run, short_run = document["truth"], document["long_run"], document["short_run"]
@@ -76,7 +69,7 @@ def test_the_toys_truth_is_that_of_the_run(script):
         assert abs(noise.mean()) < 4 * noise.std(ddof=1) / 40**0.5
 
 
-def test_a_small_study_runs_and_draws(script, tmp_path):
+def test_a_small_study_runs_and_draws(script, root):
     norms = script["simulate"](6, 60, seed=4)
     found = {
         name: script["summary"](values, 1e4)
@@ -86,7 +79,8 @@ def test_a_small_study_runs_and_draws(script, tmp_path):
     document = {"long_run": found, "short_run": found, **sizes}
     regime = {"coverage": 0.9, "standard_error": 0.01}
     covered = {"level": 0.9, "replications": 5, "regimes": {"a": regime, "b": regime}}
-    figure = script["figure"](document, covered)
+    drawing = runpy.run_path(str(root / "paper_figs" / "gradient_noise_estimators.py"))
+    figure = drawing["figure"](document, covered)
     figure.draw_without_rendering()
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(found)
     draw, truth = script["REGIMES"]["48 of 64 examples, n = 40"]()

@@ -82,6 +82,17 @@ def test_coverage_of_one_steps_examples(signal, n, tails):
     assert 0.85 <= inside <= (0.95 if signal == 1.0 else 1.0)
 
 
+def test_a_lost_signal_is_known_no_better_than_its_noise():
+    """Where ḡ = 0, the variance of |ḡ|² less its noise is that of normal gradients: 2 tr Σ²/n²."""
+    gradients = examples(np.random.default_rng(10), 2000, signal=0.0)
+    root = np.tril(np.ones((12, 12)))
+    covariance = 6 * root @ root.T / np.sum(root**2)
+    found = noise_scale_from_examples(gradients - gradients.mean(axis=0))
+    expected = np.sqrt(2 * np.sum(covariance**2)) / 2000
+    # 16,000 products of neighbours: their mean square is known to some 4 %.
+    assert found.grad_sq_norm_stderr == pytest.approx(expected, rel=0.1)
+
+
 def test_parts_of_several_steps_agree_with_their_norms():
     gradients = examples(np.random.default_rng(4), 40 * 8).reshape(40, 8, 12) / 2  # parts of 4
     found = noise_scale_from_parts(gradients, 4)

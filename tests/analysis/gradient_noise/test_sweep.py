@@ -3,6 +3,7 @@ from math import inf
 
 import numpy as np
 import pytest
+from scipy import optimize, stats
 
 from noisescale.analysis.gradient_noise import critical_batch_size
 from noisescale.errors import InputError
@@ -75,6 +76,44 @@ def test_interval_is_the_likelihoods():
     allowed = rest(found.value) * (1 + 2.7764451**2 / 4)
     assert rest(found.interval[0]) == pytest.approx(allowed, rel=1e-6)
     assert rest(found.interval[1]) == pytest.approx(allowed, rel=1e-6)
+
+
+def test_errors_are_those_of_least_squares():
+    """σ² (J Jᵀ)⁻¹ in (ln S_min, ln B_crit), and ends of S_min, E_min with B_crit free."""
+    rng = np.random.default_rng(2)
+    logs = np.log(reference.steps_to_target(SIZES, 500.0, 300.0)) + 0.1 * rng.standard_normal(6)
+    found = critical_batch_size(SIZES, np.exp(logs), level=0.95)
+
+    def rest(log_min, critical):
+        return np.sum((logs - log_min - np.log(1 + critical / SIZES)) ** 2)
+
+    least = rest(np.log(found.min_steps), found.value)
+    J = np.stack([np.ones(6), 1 / (1 + SIZES / found.value)])
+    variance = (least / 4 * np.linalg.inv(J @ J.T))[1, 1]
+    assert found.stderr == pytest.approx(found.value * np.sqrt(variance), rel=1e-6)
+    # Student's 97.5 % quantile of 4 degrees is 2.7764.
+    allowed = least * (1 + 2.7764451**2 / 4)
+    for share, ends in ((0, found.min_steps_interval), (1, found.min_examples_interval)):
+        for end in np.log(ends):
+            # ln S_min = ln E_min − ln B_crit.
+            best = optimize.minimize_scalar(
+                lambda c, end=end, share=share: rest(end - share * c, np.exp(c)),
+                bounds=(0, 12),
+                method="bounded",
+            )
+            assert best.fun == pytest.approx(allowed, rel=1e-3)
+
+
+def test_misfit_is_the_f_test_against_free_means():
+    rng = np.random.default_rng(4)
+    law = np.log(reference.steps_to_target(SIZES, 500.0, 300.0))
+    logs = law + 0.1 * rng.standard_normal((3, 6)) + 0.08 * np.sin(SIZES)
+    found = critical_batch_size(SIZES, np.exp(logs))
+    fitted = np.log(reference.steps_to_target(SIZES, found.min_steps, found.value))
+    rest, pure = np.sum((logs - fitted) ** 2), np.sum((logs - logs.mean(axis=0)) ** 2)
+    p = stats.f.sf((rest - pure) / 4 / (pure / 12), 4, 12)
+    assert 0.001 < p < 0.5
+    assert found.diagnostics["misfit_p"] == pytest.approx(p, rel=1e-9)
 
 
 @pytest.mark.parametrize(("critical", "where", "end"), [(1e5, "above", inf), (0.5, "below", 0.0)])

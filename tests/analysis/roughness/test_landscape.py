@@ -6,6 +6,7 @@ import pytest
 
 from noisescale import InputError
 from noisescale.analysis.roughness.landscape import bin_losses, judge_landscape
+from noisescale.analysis.roughness.landscape_nulls import nulls_of
 from tests.reference import roughness as reference
 
 RADII = 0.2 * np.arange(1, 51)
@@ -92,6 +93,53 @@ def test_bins_hold_the_spread_at_their_length():
     np.testing.assert_allclose(bins.rms[late], expected[late], rtol=0.12)
     slope, error = bins.std_slope
     assert abs(slope - 1) < 4 * error + 0.05 and error < 0.03
+
+
+def test_bins_by_hand():
+    rng = np.random.default_rng(7)
+    lengths = rng.uniform(0, 10, 90)
+    losses = 2.3 + 0.1 * lengths**0.7 * rng.standard_normal(90)
+    bins = bin_losses(lengths, losses, 2.3, bins=5)
+    for k in range(5):
+        inside = (lengths >= k * lengths.max() / 5) & (lengths < (k + 1) * lengths.max() / 5)
+        inside |= (k == 4) & (lengths == lengths.max())
+        values = losses[inside] - 2.3
+        assert bins.count[k] == len(values) and bins.length[k] == lengths[inside].mean()
+        assert bins.std[k] == pytest.approx(values.std(ddof=1))
+        assert bins.rms[k] == pytest.approx(np.sqrt(np.mean(values**2)))
+    for y, error, found in (
+        (bins.std, bins.std_stderr, bins.std_slope),
+        (bins.rms, bins.rms_stderr, bins.rms_slope),
+    ):
+        line, covariance = np.polyfit(
+            np.log(bins.length), np.log(y), 1, w=y / error, cov="unscaled"
+        )
+        assert found == pytest.approx((line[0], np.sqrt(covariance[0, 0])))
+
+
+def test_structure_is_the_variance_of_increments():
+    """S(h) is the variance over rays of V(r + h) − V(r), averaged over r from the origin on."""
+    rng, radii = np.random.default_rng(8), 0.2 * np.arange(1, 21)
+    curves = np.cumsum(rng.standard_normal((12, 20)), axis=1) + np.sin(radii)
+    found = judge_landscape(radii, 2.3 + curves, 2.3)
+    paths = np.concatenate([np.zeros((12, 1)), curves], axis=1)
+    for k, lag in enumerate(found.structure_lags, 1):
+        assert lag == pytest.approx(0.2 * k)
+        expected = np.mean(np.var(paths[:, k:] - paths[:, :-k], axis=0, ddof=1))
+        assert found.structure[k - 1] == pytest.approx(expected)
+
+
+def test_nulls_know_the_spacing_of_radii():
+    radii = np.geomspace(0.05, 10, 16)
+    curves = np.random.default_rng(9).standard_normal((32, 16)) * radii
+    by_name = {null.name: null for null in nulls_of(radii, curves, 0)}
+    # Medians of 60 worlds of 32 rays.
+    assert by_name["pure diffusion"].alpha[1] == pytest.approx(1.0, abs=0.05)
+    # Between neighbouring radii, of the standard deviation √(2(1 − e^{−r/ℓ})) with ℓ = 1.
+    logs = np.log(-np.expm1(-radii)) / 2
+    expected = np.diff(logs) / np.diff(np.log(radii))
+    found = by_name["Ornstein–Uhlenbeck"].local_slope[1]
+    assert np.mean(np.abs(found - expected)) < 0.06
 
 
 def test_numbers_are_strict_json_and_drawn():

@@ -2,6 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from noisescale import InputError
 from noisescale.analysis.roughness import ray_loss_std
@@ -76,6 +77,8 @@ def test_local_slope_is_half_of_alpha():
     inside = (low <= 0.6) & (0.6 <= high)
     assert inside.sum() >= 9  # of 12 at 95 %, neighbours correlated
     np.testing.assert_allclose(d["std"], sample.std(axis=0, ddof=1), rtol=1e-12)
+    line = stats.linregress(np.log(GEOMETRIC), np.log(d["std"]))
+    assert d["naive_stderr"] == pytest.approx(2 * line.stderr, rel=1e-9)
 
 
 def quadratic(w):

@@ -120,6 +120,77 @@ def test_shares_are_those_of_the_loops():
         np.testing.assert_allclose(arm.later[s, 0] + 2 * arm.later[s, 1], grown, atol=1e-10)
 
 
+def exact_paths(shared, noise, rest, *, width=3, stretch=1.0):
+    """Two replicas with one common and one own coordinate each; the full batch has the first."""
+    found = []
+    for batch in (16, 64, 256, N):
+        theta, t = 0.1 * (1 / batch - 1 / N), 0.1 * UPDATE
+        for seed in range(3):
+            for replica in range(1 if batch == N else 2):
+                w = np.zeros((len(t), width))
+                w[:, 0] = rest(t) if batch == N else shared(theta, t)
+                w[:, 1 + replica] = noise(theta, t)
+                found.append(
+                    dict(
+                        update=UPDATE, distance=np.linalg.norm(w, axis=1), batch_size=batch,
+                        learning_rate=0.1, train_size=N, seed=seed, replica=replica,
+                        positions=stretch * w,
+                    )
+                )  # fmt: skip
+    return found
+
+
+def test_evidence_of_exact_paths():
+    """D² = c² + n² with c = f + g shared, n of one replica alone, f of the full batch."""
+
+    def f(t):
+        return t**0.2
+
+    def g(theta, t):
+        return 40 * theta * t**0.3
+
+    def n(theta, t):
+        return 3 * np.sqrt(theta * t)
+
+    found = judge(exact_paths(lambda theta, t: f(t) + g(theta, t), n, f)).evidence
+    times = 0.1 * UPDATE[1:]
+    late = times[times >= times[-1] / 10 * (1 - 1e-9)]
+    assert found.window == pytest.approx((late[0], late[-1]))
+    ends = late[[0, -1]]
+    for arm, batch in zip(found.arms, (16, 64, 256), strict=True):
+        theta = 0.1 * (1 / batch - 1 / N)
+        c2, n2 = (f(ends) + g(theta, ends)) ** 2, n(theta, ends) ** 2
+        d2, f2, g2 = c2 + n2, f(ends) ** 2, g(theta, ends) ** 2
+        distance = np.hypot(f(late) + g(theta, late), n(theta, late))
+        expected = {
+            "drift_share": c2[1] / d2[1],
+            "growth_share": np.diff(c2)[0] / np.diff(d2)[0],
+            "full_growth": np.diff(f2)[0] / np.diff(d2)[0],
+            "full_ratio": np.sqrt(f2 / d2)[1],
+            "time_exponent": np.polyfit(np.log(late), np.log(distance), 1)[0],
+            "noise_exponent": 0.5,
+            "excess_overlap": g2[1] / (g2 + n2)[1],
+        }
+        for name, value in expected.items():
+            assert getattr(arm, name).value == pytest.approx(value, rel=1e-9), name
+    assert found.noise_batch_exponent.value == pytest.approx(0.5, rel=1e-9)
+    # Odds g²/n² ∝ θ²/θ.
+    assert found.odds_exponent.value == pytest.approx(1.0, rel=1e-9)
+
+
+def test_error_of_a_sketch_is_added():
+    """Equal seeds leave the sketch's own error alone: q (1 − q) √(2/p)."""
+    runs = exact_paths(
+        lambda theta, t: t**0.4, lambda theta, t: 3 * np.sqrt(theta * t), lambda t: t**0.4,
+        width=50, stretch=1.05,
+    )  # fmt: skip
+    verdict = judge(runs)
+    for curve in verdict.drift_share:
+        q = curve.value
+        assert 0.01 < q[-1] < 0.99
+        np.testing.assert_allclose(curve.stderr, q * (1 - q) * np.sqrt(2 / 50), rtol=1e-6)
+
+
 def test_octaves():
     i, j = octaves(np.array([1.0, 1.5, 2.0, 4.0, 7.0, 100.0]))
     np.testing.assert_array_equal(i, [0, 2, 3])  # 1.5 → 4 and 7 → 100 are no octaves
@@ -174,6 +245,9 @@ def test_memory_and_ageing_of_an_ornstein_uhlenbeck_process():
         exact = (after - before) / ((1 - c) ** 2 * before + (1 - c**2))
         # Correlations of 4 × 4000 numbers: 1/√16000 of the variances, 5 standard errors.
         np.testing.assert_allclose(curve.value, exact, atol=0.06)
+        half = np.argmin(np.abs(np.log(k / last * np.sqrt(10))))
+        number = verdict.evidence.arms[verdict.arms.index(arm)].uncorrelated
+        assert number.value == pytest.approx(curve.value[half], rel=1e-12)
     for curve, arm in zip(verdict.ageing, verdict.arms, strict=False):
         i, j = octaves(arm.time)
         k, later = arm.update[i], arm.update[j]
