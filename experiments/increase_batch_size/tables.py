@@ -9,66 +9,11 @@ import sys
 from pathlib import Path
 
 from noisescale.experiment.figures import filled, renew
-from noisescale.experiment.report import (
-    arm_head,
-    arm_table,
-    confidence_text,
-    effect_text,
-    markdown_table,
-    parts_text,
-)
+from noisescale.experiment.report import markdown_table
+from noisescale.experiment.study import blocks_of
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
-
-
-def results(dataset: str) -> dict:
-    """The committed results.json of a data set."""
-    return json.loads((HERE / "results" / dataset / "results.json").read_text("utf-8"))
-
-
-def verdicts(document: dict) -> str:
-    """Prediction, verdict, effect, margin, seeds needed."""
-    rows = []
-    for p in document["predictions"]:
-        note = f" ({p['reason']})" if p["verdict"] == "undecided" else ""
-        if p["parts_at"]:
-            note = f" ({parts_text(p)})"
-        percent = not p["metric"].endswith("loss")
-        margin = f"{100 * p['margin']:g} pp" if percent else f"{p['margin']:g}"
-        needed = "–" if p["seeds_needed"] is None else str(p["seeds_needed"])
-        effect = effect_text(p, document["data"]["evaluation_split"])
-        rows.append([p["statement"], f"**{p['verdict']}**{note}", effect, margin, needed])
-    n = max(len(arm["seeds"]) for arm in document["arms"])
-    head = [
-        "prediction",
-        "verdict",
-        f"effect [{confidence_text(document)} interval], n = {n}",
-        "margin",
-        "seeds needed",
-    ]
-    return markdown_table(head, rows)
-
-
-def arms(document: dict) -> str:
-    """What every arm ran and how it ended."""
-    return markdown_table(arm_head(document), arm_table(document))
-
-
-def setting(document: dict) -> str:
-    """One line: fraction, seeds, device, versions."""
-    fraction, provenance = 100 * document["fraction_of_protocol"], document["provenance"]
-    n = max(len(arm["seeds"]) for arm in document["arms"])
-    told = sum(c["passed"] for c in document["controls"])
-    state = "informative" if document["informative"] else "not informative"
-    return (
-        f"{document['data']['name']}, N = {document['data']['train_size']:,}, {n} seeds, "
-        f"{fraction:.2g} % of the published protocol's training examples per arm; {state}, "
-        f"{told} of {len(document['controls'])} control checks passed; "
-        f"{provenance['device']} with {provenance['threads']} threads, "
-        f"JAX {provenance['versions']['jax']}, "
-        f"file SHA-256 `{document['experiment_sha256'][:16]}…`."
-    )
 
 
 def selection(dataset: str) -> str:
@@ -95,14 +40,10 @@ def selection(dataset: str) -> str:
 
 def blocks() -> dict[str, str]:
     """Every generated block by its name."""
-    found = {}
-    for dataset in ("digits", "mnist", "cifar10"):
-        document = results(dataset)
-        found[f"{dataset} verdicts"] = verdicts(document)
-        found[f"{dataset} arms"] = arms(document)
-        found[f"{dataset} setting"] = setting(document)
-        if (HERE / f"selection-{dataset}.json").exists():
-            found[f"{dataset} selection"] = selection(dataset)
+    found = blocks_of(HERE / "results")
+    for path in HERE.glob("selection-*.json"):
+        dataset = path.stem.removeprefix("selection-")
+        found[f"{dataset} selection"] = selection(dataset)
     return found
 
 

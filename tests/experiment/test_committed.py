@@ -147,3 +147,17 @@ def test_the_walk_study_was_run_as_its_script_says(root, monkeypatch):
         }
         assert {run["learning_rate"] for run in runs} == {plan["learning_rate"]}
     sys.modules.pop("study", None)
+
+
+@pytest.mark.parametrize("study", ["train_longer", "small_batch"])
+def test_other_studies_follow_from_their_curves(root, study):
+    found = sorted((root / "experiments" / study / "results").glob("*/results.json"))
+    assert found
+    for path in found:
+        results = json.loads(path.read_text("utf-8"))
+        experiment = read_experiment(path.parent / "experiment.toml")
+        again = conclusions_of(experiment, results)
+        for key in ("predictions", "gate", "controls", "informative"):
+            assert again[key] == results[key]
+        assert experiment.sha256 == find_experiment(experiment.name, path.parent.name).sha256
+        assert (path.parent / "report.md").read_text("utf-8") == markdown_report(results)
