@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 .PHONY: test long test-pytorch mutants kills tpu lint figures tables benchmarks benchmarks-pytorch benchmarks-simulation
 
 test:
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto --dist loadfile
 
 # Tests that take minutes; their last summary is tests/long-last-run.txt.
 long:

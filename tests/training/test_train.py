@@ -322,7 +322,7 @@ def test_programs_are_compiled_once_per_shape_of_a_batch(tmp_path):
 
 def test_two_processes_do_not_share_a_folder(tmp_path):
     with sole_user(tmp_path):
-        with pytest.raises(InputError, match="another process is training"):
+        with pytest.raises(InputError, match="another process is writing"):
             train(recipe(), tmp_path)
         assert list(tmp_path.iterdir()) == []
     train(recipe(), tmp_path)
