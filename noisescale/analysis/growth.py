@@ -64,7 +64,7 @@ class Growth:
             "quantity": self.quantity,
             "seeds": len(self.distance),
             "x": self.x.tolist(),
-            "mean": self.distance.mean(axis=0).tolist(),
+            "mean": self.distance.mean(axis=0).tolist() if len(self.distance) else [],
             "laws": {"verdict": "undecided", "reason": self.undecided, "fits": {}}
             if self.laws is None
             else self.laws.to_dict(),

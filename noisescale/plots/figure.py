@@ -83,6 +83,13 @@ def plain_ticks(ax: Axes, text: Callable[[float, int | None], str]) -> None:
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
+def plain_clock(ax: Axes) -> None:
+    """Ticks of a logarithmic x axis that do not overlap, whatever its span."""
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
 def colour(number: int) -> str:
     """The colour of a line by its number."""
     return COLOURS[number % len(COLOURS)]

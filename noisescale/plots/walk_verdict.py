@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from noisescale.analysis.walk import WalkVerdict
 from noisescale.analysis.walk.collapse import CLOCKS, readings
-from noisescale.plots.figure import STYLES, colour, new_figure
+from noisescale.plots.figure import STYLES, colour, new_figure, plain_clock
 
 _LABELS = {
     "t": "t = ε k/(1 − m)",
@@ -26,6 +26,7 @@ def draw_drift_share(ax: Axes, verdict: WalkVerdict) -> Axes:
         ax.axhline(level, color="black", linewidth=0.7, linestyle=":")
     _window(ax, verdict)
     ax.set(xlabel=_LABELS["t"], ylabel="drift share q", xscale="log", ylim=(-0.3, 1.1))
+    plain_clock(ax)
     return ax
 
 

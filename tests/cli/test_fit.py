@@ -182,3 +182,19 @@ def test_broken_rows_are_named(capsys, csv, row, message):
         assert document(capsys, csv, *CSV)["groups"]
     else:
         fails(capsys, ["fit", str(csv), *CSV], message)
+
+
+def test_a_noise_scale_without_distances(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    lines = ["update,small,big,b,B"]
+    for k in range(1, 200):
+        small, big = (1 + 200 / np.array([8, 64])) * (1 + 0.05 * rng.standard_normal(2))
+        lines.append(f"{k},{small:.6g},{big:.6g},8,64")
+    path = tmp_path / "norms.csv"
+    path.write_text("\n".join(lines) + "\n")
+    names = ["small_sq_norm=small", "big_sq_norm=big", "small_batch=b", "big_batch=B"]
+    (group,) = document(capsys, path, "--columns", *names)["groups"]
+    assert group["mean"] == [] and group["laws"]["verdict"] == "undecided"
+    last = group["noise_scale"]["windows"][-1]
+    # Within 4 of its own standard errors, which stay below 8 %.
+    assert abs(last["value"] / 200 - 1) < 4 * last["stderr"] / last["value"] < 0.3

@@ -110,7 +110,9 @@ def _inside(at: Array, window: tuple[float, float] | None) -> NDArray[np.bool_]:
     except (TypeError, ValueError):
         raise InputError(f"window={shown(window)}: {hint}") from None
     low = real_number("window", low, hint=hint)
-    high = real_number("window", high, above=low, hint=hint)
+    high = real_number("window", high, hint=hint)
+    if not low < high:
+        raise InputError(f"window={shown(window)}: {hint}, the first below the second")
     return np.asarray((at >= low) & (at <= high))
 
 
