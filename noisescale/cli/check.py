@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisescale.cli import fail
 from noisescale.cli.extras import need
+from noisescale.cores import usable_cores
 
 if TYPE_CHECKING:
     from noisescale.training.self_test import Check
@@ -78,7 +78,7 @@ def _setting() -> dict[str, Any]:
         "devices": _devices(),
         "versions": versions,
         "default_matmul_precision": "default" if precision is None else str(precision),
-        "threads": os.cpu_count(),
+        "threads": usable_cores(),
         "known_bad": KNOWN_BAD.get(versions["jax"]),
     }
 

@@ -1,7 +1,6 @@
 """The whole of `verify`: train, judge, write results.json, report.md and figures."""
 
 import json
-import os
 import platform
 import re
 import shutil
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from noisescale.cores import usable_cores
 from noisescale.errors import InputError, shown
 from noisescale.experiment.conclusion import SeedCurves, conclude
 from noisescale.experiment.report import markdown_report
@@ -184,7 +184,7 @@ def _provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": jax.devices()[0].device_kind,
-        "threads": os.cpu_count(),
+        "threads": usable_cores(),
         "versions": versions,
     }
 

@@ -73,6 +73,8 @@ class ModelConfig:
             convolutional networks, between the convolutions of a wide ResNet's blocks.
         dropconnect: probability that a weight fed by a hidden layer is set to 0, drawn anew for
             every example (a micro-batch then holds a copy of these weights per example).
+        downsample: images are first averaged over squares of so many pixels; rows and columns left
+            over are cut off. 1: they stay as they are.
         dtype: in which activations and products are computed, "float32" or "bfloat16"; weights,
             batch norm's statistics, logits and losses are float32 in both.
     """
@@ -87,6 +89,7 @@ class ModelConfig:
     running_statistics: str = "sequential"
     dropout: float = _BY_FAMILY
     dropconnect: float = 0.0
+    downsample: int = 1
     dtype: str = "float32"
 
     @property
@@ -118,6 +121,7 @@ class ModelConfig:
         if self.block != "post-activation" and self.name != "wide-resnet":
             raise InputError("model.block belongs to model.name = 'wide-resnet'")
         choice("model.dtype", self.dtype, ("float32", "bfloat16"))
+        whole("model.downsample", self.downsample, 1, 1024)
         whole("model.ghost_batch_size", self.ghost_batch_size, 0)
         choice("model.partial_ghost", self.partial_ghost, ("own", "even", "drop", "chunk"))
         choice(

@@ -1,13 +1,13 @@
 """Independent parts of a computation on several threads, stopped together."""
 
 import itertools
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
 from noisescale.analysis.checks import positive_integer
+from noisescale.cores import usable_cores
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -28,10 +28,7 @@ def thread_count(threads: int | None) -> int:
     """As asked for, or the cores that this process may use."""
     if threads is not None:
         return positive_integer("threads", threads)
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
+    return usable_cores()
 
 
 def in_threads(

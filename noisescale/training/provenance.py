@@ -1,7 +1,6 @@
 """What decides a run's numbers, and where they come from."""
 
 import hashlib
-import os
 import platform
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 import equinox as eqx
 import jax
 
+from noisescale.cores import usable_cores
 from noisescale.recipe import Recipe, RunConfig
 from noisescale.training.data import Dataset
 from noisescale.training.drivers import driver_of
@@ -48,7 +48,7 @@ def identity_of(
         "train_size": dataset.train_size,
         "data": dataset.fingerprint,
         "device": jax.devices()[0].device_kind,
-        "threads": os.cpu_count(),
+        "threads": usable_cores(),
         "versions": {
             "noisescale": noisescale.__version__,
             **{name: library_versions()[name] for name in LIBRARIES if name != "scipy"},
@@ -76,7 +76,7 @@ def provenance() -> dict[str, Any]:
         "platform": platform.platform(),
         "devices": [device.device_kind for device in jax.devices()],
         "processes": jax.process_count(),
-        "threads": os.cpu_count(),
+        "threads": usable_cores(),
         "versions": library_versions(),
     }
 

@@ -304,3 +304,26 @@ def test_recipes_that_ship_name_their_model(name):
     model = eqx.filter_eval_shape(build_model, recipe.model, shape, classes, jax.random.key(0))
     sizes = [a.size for a in jax.tree.leaves(model) if isinstance(a, jax.ShapeDtypeStruct)]
     assert sum(sizes) == RECIPES[name]
+
+
+@pytest.mark.parametrize("window", [2, 3])
+def test_downsampling_averages_squares_before_the_network(window):
+    options = {"width": 2, "downsample": window}
+    model, plain = built("ten-layer-cnn", options), built("ten-layer-cnn", {"width": 2})
+    x = images("ten-layer-cnn", 4)
+    side = 32 // window
+    means = np.zeros((4, side, side, 3))
+    for row, column in np.ndindex(side, side):
+        square = x[:, window * row : window * (row + 1), window * column : window * (column + 1)]
+        means[:, row, column] = square.astype(float).mean(axis=(1, 2))
+    how = Pass(jnp.ones(4), 1, None, None)
+    logits, _ = model(jnp.asarray(x), how)
+    expected, _ = plain(jnp.asarray(means, jnp.float32), how)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_downsampling_needs_images_that_are_large_enough():
+    with pytest.raises(InputError, match="at most 32"):
+        built("ten-layer-cnn", {"width": 2, "downsample": 33})
+    with pytest.raises(InputError, match="4×4 pixels or more, these have 2×2"):
+        built("ten-layer-cnn", {"width": 2, "downsample": 16})

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from math import prod
 from typing import Any
@@ -12,7 +13,12 @@ import jax
 from noisescale.errors import InputError, shown
 from noisescale.recipe import ModelConfig
 from noisescale.training.models.alexnet import AlexNet
-from noisescale.training.models.forward import Network, PerExample, norms_of
+from noisescale.training.models.forward import (
+    Downsampled,
+    Network,
+    PerExample,
+    norms_of,
+)
 from noisescale.training.models.multilayer_perceptron import MultilayerPerceptron
 from noisescale.training.models.resnet import ResNet
 from noisescale.training.models.shallow_cnn import ShallowCNN
@@ -40,6 +46,8 @@ def build_model(
     Raises:
         InputError: images too small for it, or an import path that leads to no module.
     """
+    if config.downsample > 1:
+        return _behind_smaller_images(config, image_shape, classes, key, factory)
     if config.own:
         factory = factory or _imported(config.name)
         return _own_network(factory, config, image_shape, classes, key)
@@ -70,6 +78,25 @@ def build_model(
             return VGG(channels, width, config.depth, classes, **options)
         case _:
             return AlexNet(image_shape, width, classes, dropout=config.dropout, **options)
+
+
+def _behind_smaller_images(
+    config: ModelConfig,
+    image_shape: ImageShape,
+    classes: int,
+    key: jax.Array,
+    factory: Factory | None,
+) -> Network:
+    height, width, channels = image_shape
+    window = config.downsample
+    if min(height, width) < window:
+        raise InputError(
+            f"model.downsample={window}: the images have {height}×{width} pixels; it must be at "
+            f"most {min(height, width)}"
+        )
+    smaller = (height // window, width // window, channels)
+    network = build_model(replace(config, downsample=1), smaller, classes, key, factory)
+    return Downsampled(network, window)
 
 
 def _own_network(

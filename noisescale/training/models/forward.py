@@ -14,6 +14,7 @@ from noisescale.training.ghost_batch_norm import (
     Statistics,
     at_least_float32,
 )
+from noisescale.training.models.layers import average_pool
 from noisescale.training.pytree import PyTree
 
 
@@ -128,6 +129,29 @@ class Network(eqx.Module):
     def start_statistics(self) -> tuple[Statistics, ...]:
         """Running statistics before the first update, one per batch-norm layer."""
         return tuple(norm.start() for norm in norms_of(self))
+
+
+class Downsampled(Network):
+    """A network behind images averaged over squares of s × s pixels.
+
+    Args:
+        network: takes the smaller images.
+        window: s.
+    """
+
+    network: Network
+    window: int = eqx.field(static=True)
+
+    @property
+    def draws(self) -> bool:
+        """As the network does."""
+        return self.network.draws
+
+    def logits(
+        self, x: Float[Array, "examples height width channels"], flow: Flow
+    ) -> Float[Array, "examples classes"]:
+        """The network's, of the smaller images."""
+        return self.network.logits(average_pool(x, self.window), flow)
 
 
 class PerExample(Network):
