@@ -1,4 +1,4 @@
-"""[grid]: one arm per combination of values."""
+"""Many arms in few lines: [grid], and an [[arm]] at several target batch sizes."""
 
 import re
 from collections.abc import Mapping
@@ -43,6 +43,23 @@ def arms_of(grid: Mapping[str, Any]) -> tuple[Arm, ...]:
         parts = [f"{name}-{_text(v)}" for name, v in zip(names, values, strict=True)]
         arms.append(Arm(name="_".join(parts), override=dict(zip(grid, values, strict=True))))
     return tuple(arms)
+
+
+def at_each_target(block: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """An [[arm]] block for every entry of a list of target batch sizes, named NAME_B.
+
+    Raises:
+        InputError: an empty list, or the same size twice.
+    """
+    targets = block.get("target_batch_size")
+    if not isinstance(targets, list):
+        return [block]
+    if not targets or len(set(map(str, targets))) < len(targets):
+        raise InputError(
+            f"target_batch_size = {shown(targets)}: give one batch size or a list of different ones"
+        )
+    name = block.get("name")
+    return [{**block, "name": f"{name}_{B}", "target_batch_size": B} for B in targets]
 
 
 def _text(value: object) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from noisescale.errors import InputError, shown, unknown_name
-from noisescale.experiment.grid import arms_of
+from noisescale.experiment.grid import arms_of, at_each_target
 from noisescale.experiment.specification import (
     KINDS,
     METRICS,
@@ -146,7 +146,11 @@ def parse_experiment(text: str, origin: str) -> Experiment:
         base=base,
         base_document=base_document,
         arms=(
-            *(_block(Arm, block, f"arm {i}") for i, block in _listed(document, "arm")),
+            *(
+                _block(Arm, each, f"arm {i}")
+                for i, block in _listed(document, "arm")
+                for each in (at_each_target(block) if isinstance(block, Mapping) else [block])
+            ),
             *arms_of(_table(document.get("grid", {}), "grid")),
         ),
         predictions=tuple(
