@@ -49,7 +49,8 @@ def conclude(
 ) -> dict[str, Any]:
     """Judge every prediction: {"predictions", "gate", "controls", "informative"}, all plain JSON.
 
-    A report is void if some seed of some arm does not beat the gate. Controls are judged in every
+    A report is void if some seed of some arm does not beat the gate, unless the gate lets the arm
+    fail. Controls are judged in every
     prediction's own metric and window: the positive ones must come out different, the A/A one the
     same. Where one fails, a "same" is undecided, and so is the refutation of a "worse".
 
@@ -70,13 +71,14 @@ def conclude(
         void = [_undecided(p, f"void: {gate['reason']}") for p in experiment.predictions]
         return {"predictions": void, "gate": gate, "controls": [], "informative": False}
     judge = _Judge(planned, results, {"train": train_size, "evaluation": evaluation_size})
-    judged = [judge(p, p.arms) for p in experiment.predictions]
+    # An error has a value where a run diverged, a loss has none.
+    lost = {p.name: _without_loss(p, results) for p in experiment.predictions}
+    comparable = [p for p in experiment.predictions if not lost[p.name]]
+    judged = [judge(p, p.arms) for p in comparable]
     adjusted = holm([min(j.p_supported, j.p_contradicted) for j in judged])
     controls: list[dict[str, Any]] = []
-    predictions = []
-    for prediction, judgement, p_value in zip(
-        experiment.predictions, judged, adjusted, strict=True
-    ):
+    predictions = [_undecided(p, lost[p.name]) for p in experiment.predictions if lost[p.name]]
+    for prediction, judgement, p_value in zip(comparable, judged, adjusted, strict=True):
         checks = _check_power(experiment.control, prediction, judge)
         controls += checks
         failed = [c for c in checks if not c["passed"]]
@@ -94,8 +96,9 @@ def conclude(
             )
         informative = bool(checks) and not failed
         predictions.append(_entry(prediction, judgement, p_value, informative))
+    place = {p.name: number for number, p in enumerate(experiment.predictions)}
     return {
-        "predictions": predictions,
+        "predictions": sorted(predictions, key=lambda entry: place[entry["name"]]),
         "gate": gate,
         "controls": controls,
         "informative": any(p["informative"] for p in predictions),
@@ -117,7 +120,7 @@ def compared_epochs(epochs: Sequence[float], start: float) -> list[float]:
 def _gate(gate: Gate, results: Curves) -> dict[str, Any]:
     worst, where = -float("inf"), ""
     for name, seeds in results.items():
-        for seed in seeds:
+        for seed in [] if name in gate.may_fail else seeds:
             value = seed.curves[gate.metric][-1] if seed.curves[gate.metric] else None
             if seed.status != "finished" or value is None:
                 return {
@@ -138,6 +141,17 @@ def _gate(gate: Gate, results: Curves) -> dict[str, Any]:
         "passed": passed,
         "reason": "" if passed else reason,
     }
+
+
+def _without_loss(prediction: Prediction, results: Curves) -> str:
+    """Why a prediction about losses, or about whole curves, cannot be judged; "" if it can."""
+    for name in prediction.arms:
+        for seed in results[name]:
+            if seed.status == "finished":
+                continue
+            if prediction.metric.endswith("loss") or prediction.at == "curve":
+                return f"seed {seed.seed} of {name} {seed.status}: only its final error can be told"
+    return ""
 
 
 def _check_curves(planned: Mapping[str, PlannedArm], results: Curves) -> None:
@@ -179,9 +193,11 @@ class _Judge:
         """
         window = as_control_of or arms
         start = min(shared_epochs(self._planned[a], self._planned[b]) for a, b in pairwise(window))
-        epochs = [
-            [float(e or 0.0) for e in self._results[name][0].curves["epoch"]] for name in arms
+        # Of a seed that has not diverged, if there is one.
+        longest = [
+            max((seed.curves["epoch"] for seed in self._results[name]), key=len) for name in arms
         ]
+        epochs = [[float(e or 0.0) for e in column] for column in longest]
         # Final values are those of each arm's own end.
         points = [e[-1:] for e in epochs]
         if prediction.at == "curve":
@@ -220,6 +236,9 @@ def _values(
 ) -> NDArray[np.float64]:
     rows = []
     for seed in seeds:
+        if seed.status == "diverged":
+            rows.append([1.0] * len(epochs))
+            continue
         at = {float(e or 0.0): i for i, e in enumerate(seed.curves["epoch"])}
         values = [seed.curves[metric][at[e]] if e in at else None for e in epochs]
         if None in values:

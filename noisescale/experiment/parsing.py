@@ -268,6 +268,14 @@ def _check(experiment: Experiment) -> None:
         raise unknown_name("metric in [gate]", experiment.gate.metric, METRICS)
     if not experiment.gate.below > 0:
         raise InputError(f"gate.below={experiment.gate.below:g}: it must be above 0")
+    for name in experiment.gate.may_fail:
+        if name not in names:
+            raise unknown_name("arm in gate.may_fail", name, names)
+        if name in (control.against, *control.positive, control.aa):
+            raise InputError(
+                f"gate.may_fail names {name!r}, which is in [control]: what a report rests on must "
+                "not fail"
+            )
     roles = (control.against, *control.positive, control.aa)
     if len(set(roles)) < len(roles):
         raise InputError(f"[control] names an arm in two roles: {', '.join(roles)}")

@@ -77,10 +77,16 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """Every seed of every arm must end with `metric` under `below`, or the report is void."""
+    """Every seed of every arm must end with `metric` under `below`, or the report is void.
+
+    Args:
+        may_fail: arms for which failing is an answer, such as a rate that is expected to be too
+            high; a diverged seed of theirs counts as wrong on every example.
+    """
 
     metric: str
     below: float
+    may_fail: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -210,3 +210,35 @@ def test_log_spaced_epochs():
     assert compared_epochs(epochs, 20) == [21, 22, 24, 28, 36, 50]
     assert compared_epochs(epochs, 50) == []
     assert compared_epochs([0, 2.5, 5], 0) == [2.5, 5]
+
+
+def test_an_arm_that_may_fail_does_not_void_the_report():
+    """Its diverged seeds are wrong on every example; its losses cannot be compared."""
+    gate = replace(EXPERIMENT.gate, may_fail=("increase-momentum",))
+    lenient = replace(EXPERIMENT, gate=gate)
+    results = world(shifts=CONTROLS_TOLD, status={"increase-momentum": "diverged"})
+    conclusion = conclude(lenient, SIZE, 360, results)
+    by_name = {p["name"]: p for p in conclusion["predictions"]}
+    assert [p["name"] for p in conclusion["predictions"]] == [
+        p.name for p in EXPERIMENT.predictions
+    ]
+    assert conclusion["gate"]["passed"]
+    assert by_name["grow-batch-same-loss"]["verdict"] == "supported"
+    lost = by_name["momentum-same-loss"]
+    assert lost["verdict"] == "undecided" and "increase-momentum diverged" in lost["reason"]
+    worse = by_name["momentum-worse-error"]
+    assert worse["verdict"] == "supported"
+    finals = [seed.curves["evaluation_error"][-1] for seed in results["baseline"]]
+    assert worse["effect"] == pytest.approx(1.0 - np.mean(finals), abs=1e-9)
+
+
+def test_curves_of_a_seed_that_diverged_early_are_not_the_arms():
+    gate = replace(EXPERIMENT.gate, may_fail=("increase-momentum",))
+    results = world(shifts=CONTROLS_TOLD)
+    first, *others = results["increase-momentum"]
+    cut = {name: column[:3] for name, column in first.curves.items()}
+    results["increase-momentum"] = [replace(first, status="diverged", curves=cut), *others]
+    conclusion = conclude(replace(EXPERIMENT, gate=gate), SIZE, 360, results)
+    worse = next(p for p in conclusion["predictions"] if p["name"] == "momentum-worse-error")
+    assert worse["n"] == 8 and worse["epoch"] == 50
+    assert worse["effect"] == pytest.approx(1 / 8, abs=0.01)
