@@ -134,9 +134,12 @@ def programs_of(kind: Recipe) -> Recipe:
 
 def _kind(arm: PlannedArm) -> Recipe:
     """The recipe without its schedule: what must be equal for two arms to share phases."""
-    first = arm.recipe.schedule.phases[0]
-    blank = replace(arm.recipe.schedule, phases=(replace(first, **_BLANK),))
-    return replace(arm.recipe, schedule=blank)
+    recipe = arm.recipe
+    # The smallest schedule that the rest of the recipe allows.
+    batch_size = max(1, recipe.optimizer.noise_batch_size)
+    first = replace(recipe.schedule.phases[0], **_BLANK, batch_size=batch_size)
+    phases = (first,) * max(1, len(recipe.run.until_distance))
+    return replace(recipe, schedule=replace(recipe.schedule, phases=phases))
 
 
 _BLANK: dict[str, Any] = {
@@ -144,7 +147,6 @@ _BLANK: dict[str, Any] = {
     "updates": None,
     "examples": None,
     "learning_rate": 1.0,
-    "batch_size": 1,
     "momentum": 0.0,
     "weight_decay": 0.0,
 }

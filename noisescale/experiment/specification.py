@@ -30,7 +30,8 @@ class Arm:
     Args:
         route: of noisescale.equivalents, applied to the base's schedule.
         target_batch_size, max_batch_size, granularity: its options.
-        override: dotted keys of the base and their new values; "phase.x" sets every phase.
+        override: dotted keys of the base and their new values; "phase.x" sets every phase,
+            "phase.1.x" the first.
         replica: the same initial weights with the data order of this number.
         full_batch: gradient descent, B = N, for as many updates as the base makes.
         not_decayed: every phase with the first one's learning rate.
@@ -283,7 +284,15 @@ def _override(document: dict[str, Any], key: str, value: Any) -> None:
     if section not in OVERRIDABLE:
         raise unknown_name("section in override", section, OVERRIDABLE)
     if section == "phase":
-        for phase in document.get("phase", []):
+        number, inner, field_name = name.partition(".")
+        phases = document.get("phase", [])
+        if inner:
+            if not number.isdecimal() or not 1 <= int(number) <= len(phases):
+                raise InputError(
+                    f"override {key!r}: there is no such phase; number them from 1 to {len(phases)}"
+                )
+            phases, name = [phases[int(number) - 1]], field_name
+        for phase in phases:
             phase[name] = value
     else:
         document.setdefault(section, {})[name] = value
