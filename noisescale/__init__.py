@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from noisescale.analysis.cautions import RuleWarning as RuleWarning
+    from noisescale.analysis.crossing import fall_off_batch_size as fall_off_batch_size
     from noisescale.analysis.equivalence import Equivalent as Equivalent
     from noisescale.analysis.equivalence import equivalents as equivalents
     from noisescale.analysis.gradient_noise import GradientNoiseScale as GradientNoiseScale
@@ -62,6 +63,7 @@ _HOME = {
     "critical_batch_size": "noisescale.analysis.gradient_noise",
     "equivalents": "noisescale.analysis.equivalence",
     "estimate_alpha": "noisescale.analysis.roughness",
+    "fall_off_batch_size": "noisescale.analysis.crossing",
     "fit_distance": "noisescale.analysis.laws",
     "gradient_noise_scale": "noisescale.analysis.gradient_noise",
     "judge_landscape": "noisescale.analysis.roughness.landscape",

@@ -29,6 +29,8 @@ COLUMNS = (
     "evaluation_error",
     "distance",
 )
+# Further columns, of runs that measure them.
+MEASURED = ("recalibrated_loss", "recalibrated_error", "hessian_eigenvalue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +208,25 @@ class _Branches:
 def curves_of(record: Record) -> SeedCurves:
     """The columns of a record at its evaluation epochs."""
     rows = [row for row in record.rows if row["train_error"] is not None]
+    measured = [name for name in MEASURED if any(row.get(name) is not None for row in rows)]
     return SeedCurves(
         seed=record.identity["seed"],
         status=record.status,
-        curves={name: [row[name] for row in rows] for name in COLUMNS},
+        curves={name: [row[name] for row in rows] for name in (*COLUMNS, *measured)},
     )
 
 
 def distances_of(record: Record) -> dict[str, list[Any]]:
-    """Distance from the initial weights at every update where it was measured."""
-    by_update = {row["update"]: row["distance"] for row in record.rows if row["update"]}
-    return {"update": list(by_update), "distance": list(by_update.values())}
+    """Distance from the initial weights at every update where it was measured.
+
+    Beside that of all weights that of the first tensor, where tensors were measured one by one.
+    """
+    by_update = {row["update"]: row for row in record.rows if row["update"]}
+    found: dict[str, list[Any]] = {"update": list(by_update)}
+    found["distance"] = [row["distance"] for row in by_update.values()]
+    layers = [row.get("layers") for row in by_update.values()]
+    if any(layers):
+        found["first_tensor"] = [
+            None if not tensors else next(iter(tensors.values()))["distance"] for tensors in layers
+        ]
+    return found
