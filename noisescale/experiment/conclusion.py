@@ -193,20 +193,21 @@ class _Judge:
         """
         window = as_control_of or arms
         start = min(shared_epochs(self._planned[a], self._planned[b]) for a, b in pairwise(window))
-        # Of a seed that has not diverged, if there is one.
-        longest = [
-            max((seed.curves["epoch"] for seed in self._results[name]), key=len) for name in arms
-        ]
-        epochs = [[float(e or 0.0) for e in column] for column in longest]
-        # Final values are those of each arm's own end.
-        points = [e[-1:] for e in epochs]
-        if prediction.at == "curve":
-            points = [compared_epochs(epochs[0], start)] * len(arms)
         metric = prediction.metric
-        samples = [
-            _values(self._results[name], metric, at) for name, at in zip(arms, points, strict=True)
-        ]
-        shared = points[0] if all(at == points[0] for at in points) else None
+        shared: list[float] | None
+        if prediction.at == "curve":
+            column = self._results[arms[0]][0].curves["epoch"]
+            shared = compared_epochs([float(e or 0.0) for e in column], start)
+            samples = [_values(self._results[name], metric, shared) for name in arms]
+        else:
+            samples = [_values(self._results[name], metric, None) for name in arms]
+            ends = {
+                seed.curves["epoch"][-1]
+                for name in arms
+                for seed in self._results[name]
+                if seed.status != "diverged"
+            }
+            shared = [float(end or 0.0) for end in ends] if len(ends) == 1 else None
         split, _, quantity = prediction.metric.partition("_")
         options: _Options = {
             "margin": prediction.margin,
@@ -232,18 +233,21 @@ class _Options(TypedDict):
 
 
 def _values(
-    seeds: Sequence[SeedCurves], metric: str, epochs: Sequence[float]
+    seeds: Sequence[SeedCurves], metric: str, epochs: Sequence[float] | None
 ) -> NDArray[np.float64]:
+    """(seeds, epochs) of a metric, logarithms of losses; without epochs at each seed's own end."""
     rows = []
     for seed in seeds:
         if seed.status == "diverged":
-            rows.append([1.0] * len(epochs))
+            rows.append([1.0] * (1 if epochs is None else len(epochs)))
             continue
-        at = {float(e or 0.0): i for i, e in enumerate(seed.curves["epoch"])}
-        values = [seed.curves[metric][at[e]] if e in at else None for e in epochs]
+        times = [float(e or 0.0) for e in seed.curves["epoch"]]
+        at = {e: i for i, e in enumerate(times)}
+        wanted = times[-1:] if epochs is None else epochs
+        values = [seed.curves[metric][at[e]] if e in at else None for e in wanted]
         if None in values:
             raise InputError(
-                f"seed {seed.seed} has no {metric} at epoch {epochs[values.index(None)]:g}"
+                f"seed {seed.seed} has no {metric} at epoch {wanted[values.index(None)]:g}"
             )
         numbers = [float(v) for v in values if v is not None]
         if metric.endswith("loss"):

@@ -80,7 +80,7 @@ def arm_table(results: Mapping[str, Any]) -> list[list[str]]:
                 _phases(arm["phases"], "learning_rate"),
                 _phases(arm["phases"], "batch_size"),
                 _phases(arm["phases"], "momentum"),
-                f"{arm['updates']:,}",
+                _updates(arm),
                 _spread(arm, "train_loss", 1.0, ".4g"),
                 _spread(arm, "evaluation_error", 100.0, ".2f"),
             ]
@@ -101,6 +101,16 @@ def arm_head(results: Mapping[str, Any]) -> list[str]:
         "final training loss",
         f"final {split} error %",
     ]
+
+
+def _updates(arm: Mapping[str, Any]) -> str:
+    """As planned; with those made, where a distance ended the phases of finished seeds."""
+    made = [s["curves"]["update"][-1] for s in arm["seeds"] if s["status"] == "finished"]
+    planned = f"{arm['updates']:,}"
+    if not made or set(made) == {arm["updates"]}:
+        return planned
+    ends = " to ".join(f"{end:,}" for end in sorted({min(made), max(made)}))
+    return f"{ends} of {planned}"
 
 
 def _phases(phases: Sequence[Mapping[str, Any]], key: str) -> str:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from noisescale.analysis.plan import Plan
-from noisescale.plots.figure import STYLES, add_legend, colour, new_figure, plain_ticks
+from noisescale.plots.figure import COLOURS, STYLES, add_legend, colour, new_figure, plain_ticks
 from noisescale.plots.schedules import draw_schedules
 
 _LABELS = {
@@ -34,10 +34,10 @@ def draw_curves(
     """
     for number, arm in enumerate(arms):
         seeds = arm["seeds"]
-        x = np.array(seeds[0]["curves"][clock], dtype=float)
+        x = _shared([s["curves"][clock] for s in seeds])
         values = _stack([s["curves"][metric] for s in seeds])
-        x = x[: values.shape[1]]
-        _band(ax, x[1:], values[:, 1:], number, arm)
+        points = min(len(x), values.shape[1])
+        _band(ax, x[1:points], values[:, 1:points], number, arm)
     ax.set(xlabel=_LABELS[clock], ylabel=_LABELS[metric].format(split=split), yscale="log")
     if metric.endswith("error"):
         plain_ticks(ax, lambda value, _: f"{100 * value:g} %")
@@ -51,16 +51,25 @@ def draw_distance(ax: Axes, arms: Sequence[Mapping[str, Any]]) -> Axes:
     """‖w − w_0‖ against the logarithm of the number of updates, a band over seeds."""
     for number, arm in enumerate(arms):
         seeds = arm["seeds"]
-        x = np.array(seeds[0]["distances"]["update"], dtype=float)
+        x = _shared([s["distances"]["update"] for s in seeds])
         values = _stack([s["distances"]["distance"] for s in seeds])
-        _band(ax, x[: values.shape[1]], values, number, arm)
+        points = min(len(x), values.shape[1])
+        _band(ax, x[:points], values[:, :points], number, arm)
     ax.set(xlabel="updates", ylabel="distance from initialisation ‖w − w₀‖", xscale="log")
     ax.grid(alpha=0.25)
     return ax
 
 
+def _shared(clocks: Sequence[Sequence[float]]) -> np.ndarray:
+    """The times that all seeds have: one may diverge, or end a phase at a distance."""
+    points = min(len(c) for c in clocks)
+    table = np.array([c[:points] for c in clocks], dtype=float)
+    same = (table == table[0]).all(axis=0)
+    return table[0, : points if same.all() else int(np.argmin(same))]
+
+
 def _stack(columns: Sequence[Sequence[float | None]]) -> np.ndarray:
-    """(seeds, points), cut to the shortest: a diverged run ends early."""
+    """(seeds, points), cut to the shortest."""
     points = min(len(c) for c in columns)
     return np.array([[np.nan if v is None else v for v in c[:points]] for c in columns])
 
@@ -72,7 +81,7 @@ def _band(ax: Axes, x: np.ndarray, values: np.ndarray, number: int, arm: Mapping
         x,
         mean,
         color=colour(number),
-        linestyle=STYLES[number % len(STYLES)] if number else "-",
+        linestyle=_style(number),
         linewidth=1.0 if control else (3.2 if number == 0 else 1.7),
         alpha=0.8 if control else 1.0,
         label=_label(arm),
@@ -81,6 +90,11 @@ def _band(ax: Axes, x: np.ndarray, values: np.ndarray, number: int, arm: Mapping
         spread = values.std(axis=0, ddof=1)
         low = np.maximum(mean - spread, values.min(axis=0))
         ax.fill_between(x, low, mean + spread, color=colour(number), alpha=0.12, linewidth=0)
+
+
+def _style(number: int) -> Any:
+    """Another one where a colour comes back."""
+    return STYLES[(number + number // len(COLOURS)) % len(STYLES)]
 
 
 def _label(arm: Mapping[str, Any]) -> str:

@@ -159,5 +159,6 @@ def test_other_studies_follow_from_their_curves(root, study):
         again = conclusions_of(experiment, results)
         for key in ("predictions", "gate", "controls", "informative"):
             assert again[key] == results[key]
-        assert experiment.sha256 == find_experiment(experiment.name, path.parent.name).sha256
+        dataset = results["data"]["name"]
+        assert experiment.sha256 == find_experiment(experiment.name, dataset).sha256
         assert (path.parent / "report.md").read_text("utf-8") == markdown_report(results)

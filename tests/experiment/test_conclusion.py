@@ -242,3 +242,22 @@ def test_curves_of_a_seed_that_diverged_early_are_not_the_arms():
     worse = next(p for p in conclusion["predictions"] if p["name"] == "momentum-worse-error")
     assert worse["n"] == 8 and worse["epoch"] == 50
     assert worse["effect"] == pytest.approx(1 / 8, abs=0.01)
+
+
+def test_seeds_that_end_at_their_own_time_are_compared_at_it():
+    """Where a distance ends a phase, every seed has another last epoch."""
+    results = world(shifts=CONTROLS_TOLD)
+    plain, _ = judged(results)
+    moved = []
+    for number, seed in enumerate(results["increase-momentum"]):
+        epochs = list(seed.curves["epoch"])
+        epochs[-1] += 0.1 * number
+        moved.append(replace(seed, curves={**seed.curves, "epoch": epochs}))
+    results["increase-momentum"] = moved
+    final = [p for p in EXPERIMENT.predictions if p.at == "final"]
+    only = replace(EXPERIMENT, predictions=tuple(final))
+    again = conclude(only, SIZE, 360, results)
+    expected = {p["name"]: p for p in plain["predictions"]}
+    for p in again["predictions"]:
+        assert p["effect"] == expected[p["name"]]["effect"]
+        assert p["epoch"] == (None if "increase-momentum" in p["arms"] else 50)

@@ -26,7 +26,12 @@ def candidates():
     for path in sorted(ROOT.glob("experiments/*/results/*/results.json")):
         results = json.loads(path.read_text("utf-8"))
         if results["data"]["name"] == "digits":
-            arms = [arm for arm in results["arms"] if arm["updates"] <= MOST_UPDATES]
+            # Where a distance ends a phase, the update may be another one on another machine.
+            arms = [
+                arm
+                for arm in results["arms"]
+                if arm["updates"] <= MOST_UPDATES and arm["name"] != "by-distance"
+            ]
             found += [(path, arm["name"], k) for arm in arms for k in range(len(arm["seeds"]))]
     return found
 
