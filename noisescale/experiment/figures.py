@@ -18,7 +18,7 @@ from noisescale.errors import InputError, shown, unknown_name
 from noisescale.record import write_text
 
 FIGURES, STUDIES = "paper_figs", "experiments"
-_BLOCK = re.compile(r"<!-- generated: ([a-z0-9 ]+) -->\n.*?<!-- end -->", re.DOTALL)
+_BLOCK = re.compile(r"<!-- generated: ([a-z0-9 -]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

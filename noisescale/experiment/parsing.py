@@ -171,7 +171,7 @@ def parse_experiment(text: str, origin: str) -> Experiment:
 
 def _sweeps(document: Mapping[str, Any]) -> bool:
     """Whether the file asks for runs without a claim: no key of a claim is there."""
-    return not {"prediction", "gate", "control", "protocol"} & set(document) and (
+    return not {"prediction", "gate", "control"} & set(document) and (
         "grid" in document or "arm" in document
     )
 
@@ -256,8 +256,12 @@ def _check(experiment: Experiment) -> None:
         twice = {name for name in listed if listed.count(name) > 1}
         if twice:
             raise InputError(f"{what} {sorted(twice)[0]!r} is named twice")
+    if experiment.protocol is not None:
+        for number in (experiment.protocol.train_size, experiment.protocol.epochs):
+            if not number > 0:
+                raise InputError(f"[protocol] {number!r}: sizes and epochs must be above 0")
     control = experiment.control
-    if control is None or experiment.gate is None or experiment.protocol is None:
+    if control is None or experiment.gate is None:
         return
     if not control.positive:
         raise InputError("control.positive is empty: name an arm that must be told apart")
@@ -279,9 +283,6 @@ def _check(experiment: Experiment) -> None:
     roles = (control.against, *control.positive, control.aa)
     if len(set(roles)) < len(roles):
         raise InputError(f"[control] names an arm in two roles: {', '.join(roles)}")
-    for number in (experiment.protocol.train_size, experiment.protocol.epochs):
-        if not number > 0:
-            raise InputError(f"[protocol] {number!r}: sizes and epochs must be above 0")
     for prediction in experiment.predictions:
         try:
             _check_prediction(prediction, names, control)

@@ -163,7 +163,7 @@ def markdown_report(results: Mapping[str, Any]) -> str:
     binomial = (error * (1 - error) / data["evaluation_size"]) ** 0.5
     levels = " or ".join(f"{v:g}" for v in sorted({p["level"] for p in results["predictions"]}))
     parts = [
-        f"# {results['title']}: {data['name']} (scaled: {100 * fraction:.2g} % of the protocol)",
+        f"# {results['title']}: {data['name']}{_scaled_to(results)}",
         f"{n} seeds; {data['train_size']:,} training examples, errors on "
         f"{data['evaluation_size']:,} {data['evaluation_split']} examples; the report is "
         f"**{informative}**.",
@@ -223,7 +223,7 @@ def _sweep_report(results: Mapping[str, Any]) -> str:
         for row, arm in zip(arm_table(ranked), ranked["arms"], strict=True)
     ]
     parts = [
-        f"# {results['title']}: {data['name']}",
+        f"# {results['title']}: {data['name']}{_scaled_to(results)}",
         f"{n} seed{'s' if n > 1 else ''}; {data['train_size']:,} training examples, errors on "
         f"{data['evaluation_size']:,} {data['evaluation_split']} examples. A sweep: it states no "
         "prediction, so nothing is judged.",
@@ -238,6 +238,11 @@ def _sweep_report(results: Mapping[str, Any]) -> str:
         _origin(results),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _scaled_to(results: Mapping[str, Any]) -> str:
+    fraction = results["fraction_of_protocol"]
+    return "" if fraction is None else f" (scaled: {100 * fraction:.2g} % of the protocol)"
 
 
 def _final_loss(arm: Mapping[str, Any]) -> float:

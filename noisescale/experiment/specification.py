@@ -206,10 +206,14 @@ class Experiment:
                     )
 
     def fraction_of_protocol(self, train_size: int) -> float | None:
-        """Training examples seen per arm, over those of the published protocol, if there is one."""
-        if self.control is None or self.protocol is None:
+        """Training examples of the baseline over those of the published protocol, if there is one.
+
+        The baseline is what the controls stand against, in a sweep the first arm.
+        """
+        if self.protocol is None:
             return None
-        baseline = next(a for a in self.planned(train_size) if a.name == self.control.against)
+        name = self.arms[0].name if self.control is None else self.control.against
+        baseline = next(a for a in self.planned(train_size) if a.name == name)
         return baseline.plan.examples / (self.protocol.train_size * self.protocol.epochs)
 
     def _recipe(self, arm: Arm, train_size: int) -> Recipe:

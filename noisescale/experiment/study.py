@@ -28,7 +28,8 @@ def blocks_of(folder: Path) -> dict[str, str]:
     """Generated blocks of a README: "DATASET verdicts", "DATASET arms", "DATASET setting"."""
     found = {}
     for dataset, document in results_in(folder).items():
-        found[f"{dataset} verdicts"] = verdicts(document)
+        if document["predictions"]:
+            found[f"{dataset} verdicts"] = verdicts(document)
         found[f"{dataset} arms"] = markdown_table(arm_head(document), arm_table(document))
         found[f"{dataset} setting"] = setting(document)
     return found
@@ -53,14 +54,18 @@ def verdicts(document: Mapping[str, Any]) -> str:
 
 def setting(document: Mapping[str, Any]) -> str:
     """One line: fraction, seeds, device, versions."""
-    fraction, provenance = 100 * document["fraction_of_protocol"], document["provenance"]
+    provenance = document["provenance"]
     n = max(len(arm["seeds"]) for arm in document["arms"])
     told = sum(c["passed"] for c in document["controls"])
     state = "informative" if document["informative"] else "not informative"
+    controls = f"{state}, {told} of {len(document['controls'])} control checks passed; "
+    fraction = document["fraction_of_protocol"]
+    scaled = ""
+    if fraction is not None:
+        scaled = f"{100 * fraction:.2g} % of the published protocol's training examples per arm; "
     return (
         f"{document['data']['name']}, N = {document['data']['train_size']:,}, {n} seeds, "
-        f"{fraction:.2g} % of the published protocol's training examples per arm; {state}, "
-        f"{told} of {len(document['controls'])} control checks passed; "
+        f"{scaled}{controls if document['predictions'] else 'a sweep; '}"
         f"{provenance['device']} with {provenance['threads']} threads, "
         f"JAX {provenance['versions']['jax']}, "
         f"file SHA-256 `{document['experiment_sha256'][:16]}…`."

@@ -1,0 +1,134 @@
+"""Write the generated tables of README.md from the committed results.
+
+python experiments/warmup_or_augmentation/tables.py          # rewrite
+python experiments/warmup_or_augmentation/tables.py --check  # exit 1 if a table is out of date
+"""
+
+import sys
+from math import isfinite
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import study  # noqa: E402
+
+from noisescale.analysis.comparison import Judgement  # noqa: E402
+from noisescale.analysis.crossing import Crossing  # noqa: E402
+from noisescale.experiment.figures import filled, renew  # noqa: E402
+from noisescale.experiment.report import markdown_table  # noqa: E402
+from noisescale.experiment.study import setting  # noqa: E402
+
+
+def errors(metric: str) -> str:
+    """Final errors, a row per condition."""
+    rows = []
+    for name, one in study.conditions(metric).items():
+        cells = [
+            f"{100 * column.mean():.1f} ± {100 * column.std(ddof=1):.1f}" for column in one.values.T
+        ]
+        rows.append([name, *cells])
+    sizes = next(iter(study.conditions(metric).values())).batch_sizes
+    return markdown_table(["condition", *(f"B = {size:,.0f}" for size in sizes)], rows)
+
+
+def batch(value: float | None) -> str:
+    """A batch size in three digits."""
+    return "–" if value is None else f"{value:,.0f}" if isfinite(value) else "∞"
+
+
+def fall(found: Crossing) -> str:
+    """B* with its interval, or beyond what it lies."""
+    if found.value is None:
+        low = min(found.seeds)
+        return f"> {batch(found.interval[0])}" if not isfinite(low) else f"≥ {batch(low)} (not all)"
+    assert found.interval is not None
+    return f"{batch(found.value)} [{batch(found.interval[0])}, {batch(found.interval[1])}]"
+
+
+def falls() -> str:
+    """Where accuracy falls off, beside what the smallest batch alone foretold."""
+    rows = []
+    for name in study.conditions():
+        told = study.foretold(name)
+        noise = "–"
+        if told.noise is not None:
+            noise = f"{told.noise.value:,.0f}"
+            if told.noise.interval is not None:
+                low, high = told.noise.interval
+                noise += f" [{batch(low)}, {batch(high)}]"
+        rows.append(
+            [
+                name,
+                fall(study.fall_off(name)),
+                fall(study.fall_off(name, "recalibrated_error")),
+                batch(told.gauge),
+                batch(told.sharpness),
+                noise,
+            ]
+        )
+    head = [
+        "condition",
+        "B* measured",
+        "B*, recalibrated statistics",
+        "gauge κ_max B",
+        "sharpness limit",
+        "B_simple",
+    ]
+    return markdown_table(head, rows)
+
+
+def points(judgement: Judgement) -> str:
+    """An effect in percentage points of error, or as a factor of batch sizes."""
+    assert judgement.interval is not None
+    low, high = judgement.interval
+    return f"{100 * judgement.effect:+.1f} pp [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def factor(judgement: Judgement) -> str:
+    """A difference of ln B as a ratio."""
+    from math import exp
+
+    assert judgement.interval is not None
+    low, high = judgement.interval
+    return f"× {exp(judgement.effect):.2f} [{exp(low):.2f}, {exp(high):.2f}]"
+
+
+def claims() -> str:
+    """Claims, verdicts, comparisons."""
+    rows = []
+    for claim in study.claims():
+        lines = []
+        for what, judgement in claim.comparisons:
+            text = factor(judgement) if "falls off" in what else points(judgement)
+            lines.append(f"{what}: {text}")
+        n = min((j.n for _, j in claim.comparisons), default=0)
+        rows.append(
+            [
+                claim.statement,
+                f"**{claim.verdict}**",
+                "; ".join([*([claim.why] if claim.why else []), *lines]),
+                str(n) if n else "–",
+            ]
+        )
+    return markdown_table(["claim", "verdict", "comparisons [90 % interval]", "n"], rows)
+
+
+def blocks() -> dict[str, str]:
+    """Every generated block by its name."""
+    return {
+        "setting": setting(study.document()),
+        "errors": errors("evaluation_error"),
+        "recalibrated errors": errors("recalibrated_error"),
+        "falls": falls(),
+        "claims": claims(),
+    }
+
+
+def readmes() -> dict[Path, str]:
+    """README.md as the committed results give it."""
+    return filled([HERE / "README.md"], blocks())
+
+
+if __name__ == "__main__":
+    sys.exit(renew(readmes(), "--check" in sys.argv[1:]))
