@@ -52,7 +52,7 @@ def test_the_arms_of_the_blog(dataset):
 def test_presets():
     """quick: digits; cpu: the largest data set that has no accelerator's size; paper: as published.
 
-    train-longer and others have no paper file; a preset and a data set that differ are refused.
+    distance-growth and others have no paper file; a preset and a data set that differ are refused.
     """
     small, middle, large = (
         find_experiment("increase-batch-size", preset=p) for p in ("quick", "cpu", "paper")
@@ -66,8 +66,9 @@ def test_presets():
     assert again.sha256 == large.sha256
     cpu = find_experiment("train-longer", preset="cpu")
     assert cpu.sha256 == find_experiment("train-longer", "mnist").sha256
+    assert find_experiment("train-longer", preset="paper").base.data.name == "cifar10"
     with pytest.raises(InputError, match=r"has no preset 'paper': it has .*cpu \(mnist\)"):
-        find_experiment("train-longer", preset="paper")
+        find_experiment("distance-growth", preset="paper")
     with pytest.raises(InputError, match="did you mean 'paper'"):
         find_experiment("increase-batch-size", preset="papers")
     with pytest.raises(InputError, match="'paper' of increase-batch-size is on cifar10"):
