@@ -202,9 +202,8 @@ def _strong_falls_first() -> list[tuple[str, Judgement]]:
         theirs = np.log(fall_off(other).seeds)
         both = (strong < inf) & (theirs < inf)
         if other != "strong" and both.sum() >= 2:
-            found.append(
-                (f"{other} falls off later than strong", _worse(strong[both], theirs[both]))
-            )
+            judgement = _worse(strong[both], theirs[both])
+            found.append((f"{other} falls off later than strong", judgement))
     return found
 
 
