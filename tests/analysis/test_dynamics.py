@@ -621,3 +621,19 @@ def test_rows_per_update_and_timescale_of_weight_decay(name, form):
             epochs = phase.batch_size / N / per_update
             expected = per_update if which == "intrinsic_learning_rate" else epochs
             assert value == pytest.approx(expected, rel=0.005)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 6])
+def test_covariance_of_an_increment_from_inclusion_variables(batch_size):
+    """Δw = −(ε/B) Σ s_n g_n: Cov = ε² (1/B − 1/N) S, S over N − 1; averaged over every batch."""
+    from itertools import combinations
+
+    rng, size, rate = np.random.default_rng(0), 6, 0.3
+    gradients = rng.standard_normal((size, 3)) + [1.0, 0.0, -2.0]
+    steps = np.array(
+        [-rate * gradients[list(b)].mean(axis=0) for b in combinations(range(size), batch_size)]
+    )
+    covariance = np.cov(steps.T, bias=True).reshape(3, 3) if len(steps) > 1 else np.zeros((3, 3))
+    expected = rate**2 * (1 / batch_size - 1 / size) * np.cov(gradients.T)
+    np.testing.assert_allclose(covariance, expected, atol=1e-14)
+    np.testing.assert_allclose(steps.mean(axis=0), -rate * gradients.mean(axis=0), atol=1e-14)
