@@ -6,14 +6,52 @@ python paper_figs/increase_batch_size.py [FOLDER]   # PNG and PDF, by default ou
 import sys
 from pathlib import Path
 
-from noisescale.experiment.study import draw_study
+from matplotlib.figure import Figure
 
-RESULTS = Path(__file__).resolve().parent.parent / "experiments" / "increase_batch_size" / "results"
+from noisescale.experiment.study import draw_study
+from noisescale.plots import add_legend, new_figure, save
+from noisescale.plots.sweeps import draw_errors
+
+STUDY = Path(__file__).resolve().parent.parent / "experiments" / "increase_batch_size"
+sys.path.insert(0, str(STUDY))
+
+import rates  # noqa: E402
+
+
+def base_rates() -> Figure:
+    """Final errors of arms 1, 3 and 4 against the base rate."""
+    results = rates.document()
+    n, fraction = len(results["arms"][0]["seeds"]), 100 * results["fraction_of_protocol"]
+    title = (
+        f"Momentum or learning rate? — CIFAR-10 (JPEG q75 copy), scaled: {fraction:.2g} %\n"
+        f"mean of {n} seeds, bars ± 1 standard deviation"
+    )
+    figure = new_figure(1, 1, title=title)
+    figure.set_size_inches(7.0, 5.0)
+    names = {
+        "baseline": "baseline: batch 32",
+        "momentum": "batch 160, momentum .98",
+        "learning-rate": "batch 160, learning rate × 5",
+    }
+    draw_errors(
+        figure.axes[0],
+        {label: (rates.rates(), rates.errors(arm)) for arm, label in names.items()},
+        xlabel="base learning rate at batch 32",
+        ylabel="final validation error (%)",
+    )
+    add_legend(figure)
+    return figure
 
 
 def main(out: Path) -> list[Path]:
-    """Draw every figure of every recorded data set."""
-    return draw_study(RESULTS, out, "increase_batch_size")
+    """Draw every figure of every recorded experiment."""
+    drawn = draw_study(STUDY / "results", out, "increase_batch_size")
+    if rates.PATH.exists():
+        made = base_rates()
+        for ending in ("png", "pdf"):
+            drawn.append(out / f"increase_batch_size_base_rates.{ending}")
+            save(made, drawn[-1])
+    return drawn
 
 
 if __name__ == "__main__":

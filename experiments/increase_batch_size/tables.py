@@ -8,12 +8,16 @@ import json
 import sys
 from pathlib import Path
 
-from noisescale.experiment.figures import filled, renew
-from noisescale.experiment.report import markdown_table
-from noisescale.experiment.study import blocks_of
-
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
+sys.path.insert(0, str(HERE))
+
+import rates  # noqa: E402
+
+from noisescale.analysis.difference import Difference  # noqa: E402
+from noisescale.experiment.figures import filled, renew  # noqa: E402
+from noisescale.experiment.report import markdown_table  # noqa: E402
+from noisescale.experiment.study import blocks_of  # noqa: E402
 
 
 def selection(dataset: str) -> str:
@@ -38,9 +42,68 @@ def selection(dataset: str) -> str:
     return markdown_table([*head, "control effects, pp", "A/A sd", "power", ""], rows)
 
 
+def points(found: Difference) -> str:
+    """A difference of errors in percentage points."""
+    assert found.interval is not None
+    low, high = found.interval
+    return f"{100 * found.effect:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def base_rates() -> str:
+    """Errors and differences at every base rate, and where they change sides."""
+    rows = []
+    for k, rate in enumerate(rates.rates()):
+        cells = []
+        for arm in rates.ARMS:
+            column = rates.errors(arm)[:, k]
+            cells.append(f"{100 * column.mean():.1f} ± {100 * column.std(ddof=1):.1f}")
+        for first, second in (("baseline", "momentum"), ("baseline", "learning-rate")):
+            cells.append(points(rates.apart(f"{first}_{rate:g}", f"{second}_{rate:g}")))
+        cells.append(points(rates.apart(f"learning-rate_{rate:g}", f"momentum_{rate:g}")))
+        rows.append([f"{rate:g} ({4 * rate:g})", *cells])
+    head = [
+        "base rate (at 128)",
+        "baseline %",
+        "momentum %",
+        "learning rate %",
+        "momentum − baseline, pp",
+        "learning rate − baseline, pp",
+        "momentum − learning rate, pp",
+    ]
+    found = rates.change_of_sides()
+    seeds = ", ".join("none" if s == float("inf") else f"{s:.3g}" for s in found.seeds)
+    if found.interval is None or found.value is None:
+        sentence = f"No crossing in every seed: {found.reason} (seed by seed: {seeds})."
+    else:
+        low, high = found.interval
+        sentence = (
+            f"Momentum and learning rate change sides at a base rate of {found.value:.3g} "
+            f"[{low:.3g}, {high:.3g}] (seed by seed: {seeds})."
+        )
+    return f"{markdown_table(head, rows)}\n\n{sentence}"
+
+
+def statistics() -> str:
+    """The blog's arms with batch norm over different parts of the batch."""
+    rows = []
+    for ending, what in rates.STATISTICS.items():
+        cells = []
+        for arm in rates.ARMS:
+            if rates.has(f"{arm}_{ending}"):
+                column = rates.finals(rates.document(), f"{arm}_{ending}")
+                cells.append(f"{100 * column.mean():.1f} ± {100 * column.std(ddof=1):.1f}")
+            else:
+                cells.append("as above" if ending == "batch" else "–")
+        rows.append([what, *cells])
+    return markdown_table(["statistics over", *(f"{arm} %" for arm in rates.ARMS)], rows)
+
+
 def blocks() -> dict[str, str]:
     """Every generated block by its name."""
     found = blocks_of(HERE / "results")
+    if rates.PATH.exists():
+        found["base rates"], found["batch norm statistics"] = base_rates(), statistics()
+        del found[f"{rates.NAME} arms"]
     for path in HERE.glob("selection-*.json"):
         dataset = path.stem.removeprefix("selection-")
         found[f"{dataset} selection"] = selection(dataset)

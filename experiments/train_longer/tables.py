@@ -7,15 +7,85 @@ python experiments/train_longer/tables.py --check  # exit 1 if a table is out of
 import sys
 from pathlib import Path
 
-from noisescale.experiment.figures import filled, renew
-from noisescale.experiment.study import blocks_of
-
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import study  # noqa: E402
+
+from noisescale.experiment.figures import filled, renew  # noqa: E402
+from noisescale.experiment.report import markdown_table  # noqa: E402
+from noisescale.experiment.study import blocks_of  # noqa: E402
+
+
+def ladder() -> str:
+    """Published accuracies, and those measured here; not run: why."""
+    rows = []
+    for name, published in study.PUBLISHED.items():
+        note = study.NOT_RUN.get(name, "published")
+        rows.append([name, *(f"{value:.2f}" for value in published), note])
+    for name, what in study.NAMES.items():
+        if not study.there(name):
+            continue
+        cells = []
+        for errors in study.ladder(name):
+            if errors is None:
+                cells.append("–")
+            else:
+                accuracy = 100 * (1 - errors)
+                cells.append(f"{accuracy.mean():.2f} ± {accuracy.std(ddof=1):.2f}")
+        n = len(study.document(name)["arms"][0]["seeds"])
+        rows.append([f"**{what}**", *cells, f"measured, n = {n}"])
+    return markdown_table(["network, data", *study.STEPS, ""], rows)
+
+
+def plateau() -> str:
+    """Final error by the length of the constant phase, and what the distance adds."""
+    found = study.plateau()
+    rows = [
+        [
+            name,
+            f"{study.PLATEAUS[name]:g}",
+            f"{distance.mean():.2f} ± {distance.std(ddof=1):.2f}",
+            f"{100 * final.mean():.2f} ± {100 * final.std(ddof=1):.2f}",
+        ]
+        for name, (distance, final) in found.groups.items()
+    ]
+    head = ["arm", "constant phase, epochs", "distance at its end", "final test error %"]
+    verdict = "supported" if found.p <= 0.05 and found.slope < 0 else "undecided"
+    sentence = (
+        f"Over all {len(rows) * found.n} runs distance and final error correlate by "
+        f"{found.correlation:+.2f}. Beside the logarithms of updates, training loss and test loss "
+        f"at the same time the distance changes the final error by {100 * found.slope:+.2f} ± "
+        f"{100 * found.stderr:.2f} points per unit (n = {found.n} seeds, p = {found.p:.2g}), and a "
+        f"prediction without it is {100 * abs(found.gain):.1f} % "
+        f"{'worse' if found.gain > 0 else 'better'} on seeds left out: **{verdict}**."
+    )
+    return f"{markdown_table(head, rows)}\n\n{sentence}"
+
+
+def growth(name: str) -> str:
+    """The law of every arm's distance: of all weights, and of the first tensor."""
+    rows = []
+    for arm in study.document(name)["arms"]:
+        cells = []
+        for tensor in ("distance", "first_tensor"):
+            found = study.growth(name, arm["name"], tensor)
+            _, curves = study.distances(arm, tensor)
+            cells += [f"{curves[:, -1].mean():.2f}", found.verdict]
+        rate, size = arm["phases"][0]["learning_rate"], arm["phases"][0]["batch_size"]
+        rows.append([arm["name"], f"{size:,}", f"{rate:.3g}", f"{arm['updates']:,}", *cells])
+    head = ["arm", "batch", "rate", "updates", "distance", "law", "first tensor's", "law"]
+    return markdown_table(head, rows)
 
 
 def blocks() -> dict[str, str]:
     """Every generated block by its name."""
-    return blocks_of(HERE / "results")
+    made = {**blocks_of(HERE / "results"), "ladder": ladder(), "plateau": plateau()}
+    name = "distance-growth-mnist"
+    if study.there(name):
+        made[f"{name} laws"] = growth(name)
+        del made[f"{name} arms"]
+    return made
 
 
 def readmes() -> dict[Path, str]:

@@ -1,7 +1,7 @@
 """What each row of the report claims, against SGD itself on quadratic and flat landscapes."""
 
 import re
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -626,10 +626,8 @@ def test_rows_per_update_and_timescale_of_weight_decay(name, form):
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 6])
 def test_covariance_of_an_increment_from_inclusion_variables(batch_size):
     """Δw = −(ε/B) Σ s_n g_n: Cov = ε² (1/B − 1/N) S, S over N − 1; averaged over every batch."""
-    from itertools import combinations
-
     rng, size, rate = np.random.default_rng(0), 6, 0.3
-    gradients = rng.standard_normal((size, 3)) + [1.0, 0.0, -2.0]
+    gradients = rng.normal([1.0, 0.0, -2.0], 1.0, (size, 3))
     steps = np.array(
         [-rate * gradients[list(b)].mean(axis=0) for b in combinations(range(size), batch_size)]
     )
