@@ -79,5 +79,10 @@ def test_the_sweep_of_the_document_is_one(text):
     from noisescale.experiment.parsing import parse_experiment
 
     block = next(b for b in text.split("```toml\n") if b.startswith("name = ")).split("```")[0]
-    arms = parse_experiment(block, "docs/training.md").planned(320)
-    assert len(arms) == 4 + 6
+    planned = parse_experiment(block, "docs/training.md").planned(320)
+    arms = {arm.name: arm for arm in planned}
+    assert len(arms) == 5 + 2 + 6
+    assert [p.epochs for p in arms["longer"].recipe.schedule.phases] == [12, 3]
+    linear = arms["linear_128"].plan.rows
+    assert {row.batch_size for row in linear} == {128}
+    assert [row.learning_rate for row in linear] == [0.4, 0.04]

@@ -172,3 +172,36 @@ def test_not_decayed_takes_a_shape_at_its_start():
     flat = BASE.replace("learning_rate = 0.01", "learning_rate = 0.1")
     with pytest.raises(InputError, match="never changes"):
         planned(flat + CONTROLS)
+
+
+def test_a_list_of_targets_is_an_arm_for_each():
+    text = (
+        BASE + '[[arm]]\nname = "linear"\nroute = "learning-rate"\ntarget_batch_size = [40, 10]\n'
+    )
+    arms = planned(text)
+    assert list(arms) == ["linear_40", "linear_10"]
+    rates = {name: [row.learning_rate for row in arm.plan.rows] for name, arm in arms.items()}
+    assert rates == {"linear_40": [0.2, 0.02], "linear_10": [0.05, 0.005]}
+
+
+def test_an_override_of_one_phase():
+    text = BASE + '[[arm]]\nname = "longer"\noverride = { "phase.1.epochs" = 4 }\n'
+    text += '[[arm]]\nname = "plain"\n'
+    arms = planned(text)
+    assert [row.updates for row in arms["longer"].plan.rows] == [20, 5]
+    assert [row.updates for row in arms["plain"].plan.rows] == [10, 5]
+
+
+def test_a_sweep_may_name_its_protocol():
+    protocol = """
+[protocol]
+source = "somebody"
+dataset = "digits"
+model = "m"
+train_size = 1000
+epochs = 30
+"""
+    experiment = parse_experiment(BASE + protocol + CONTROLS, "here")
+    # Three epochs of 100 examples, of thirty of 1,000.
+    assert experiment.fraction_of_protocol(100) == pytest.approx(0.01)
+    assert parse_experiment(BASE + CONTROLS, "here").fraction_of_protocol(100) is None

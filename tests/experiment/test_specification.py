@@ -123,6 +123,10 @@ def test_fraction_of_protocol():
         (changed("learning_rate = 0.005", "learning_rate = 1e308"), "1e-100"),
         (changed("learning_rate = 0.005", "learning_rate = " + 400 * "9"), "learning_rate"),
         (changed("train_size = 1437", "train_size = " + 5000 * "9"), "not valid TOML"),
+        (changed("below = 0.1", 'below = 0.1\nmay_fail = ["nobody"]'), "arm in gate.may_fail"),
+        (changed("below = 0.1", 'below = 0.1\nmay_fail = ["baseline"]'), "must not fail"),
+        (changed('route = "grow-batch"', "target_batch_size = [8, 8]"), "list of different ones"),
+        (changed('route = "grow-batch"', "target_batch_size = []"), "list of different ones"),
         ("a = " + 5000 * "[", "nested too deeply|not valid TOML"),
     ],
 )
@@ -155,6 +159,8 @@ def test_refuses_when_planned():
         (changed('"phase.batch_size" = 40', '"phase.epochs" = 1e50'), "at most 1e"),
         (changed('"phase.batch_size" = 40', '"train_size.x" = 5'), "unknown section"),
         (changed('"phase.batch_size" = 40', '"phase.colour" = 5'), "unknown key 'colour'"),
+        (changed('"phase.batch_size" = 40', '"phase.5.epochs" = 5'), "number them from 1 to 4"),
+        (changed('"phase.batch_size" = 40', '"phase.0.epochs" = 5'), "number them from 1 to 4"),
     ],
 )
 def test_refuses_what_could_say_nothing(text, message):
