@@ -191,7 +191,10 @@ class _Branches:
     def _phase(self, progress: Progress, arm: PlannedArm, depth: int) -> Progress:
         """The end of a phase, from its last checkpoint if there is one."""
         phases = arm.recipe.schedule.phases[: depth + 1]
-        so_far = replace(arm.recipe, schedule=arm.recipe.schedule.with_phases(phases))
+        run = arm.recipe.run
+        run = replace(run, until_distance=run.until_distance[: depth + 1])
+        schedule = arm.recipe.schedule.with_phases(phases)
+        so_far = replace(arm.recipe, schedule=schedule, run=run)
         identity = identity_of(so_far, self.seed, self.dataset)
         folder = RunFolder(self.folder / run_id(identity)[:16], identity)
         keeper = Keeper(folder, arm.recipe.run.checkpoint_seconds, self.stop, self.provenance)

@@ -9,7 +9,11 @@ from noisescale.experiment.sweeps import against_batch_size, finals
 
 def arm(name, ends, status="finished"):
     seeds = [
-        {"seed": k, "status": status, "curves": {"evaluation_error": [0.9, e], "train_loss": [2, e]}}
+        {
+            "seed": k,
+            "status": status,
+            "curves": {"evaluation_error": [0.9, e], "train_loss": [2.0, e]},
+        }
         for k, e in enumerate(ends)
     ]
     return {"name": name, "seeds": seeds}
