@@ -76,7 +76,7 @@ def foretold(condition: str) -> Foretold:
     size = float(conditions()[condition].batch_sizes[0])
     phase = arm["phases"][0]
     rate = max(phase["learning_rate"], _full_rate(condition))
-    noise = _noise_scale(arm["name"])
+    noise = _noise_scale(condition)
     gauge = None
     if noise is not None and noise.verdict == "measured":
         limit = linear_rule_limit(noise, batch_size=size)
@@ -111,8 +111,12 @@ def _moments() -> dict[str, Any]:
     return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
 
-def _noise_scale(arm: str) -> GradientNoiseScale | None:
-    """B_simple over the last decade of the first phase's updates, all seeds together."""
+def _noise_scale(condition: str) -> GradientNoiseScale | None:
+    """B_simple over the last decade of the first phase's updates, all seeds together.
+
+    From the arm in ghosts; that of medium augmentation stands for all lengths of warm-up.
+    """
+    arm = f"noise-{'medium' if condition in WARM_UPS else condition}"
     tables = _moments().get(arm)
     if not tables:
         return None

@@ -88,7 +88,8 @@ def find_experiment(name: str, dataset: str | None = None, preset: str | None = 
 
 def _file_of(name: str, files: Mapping[str, str], dataset: str | None, preset: str | None) -> str:
     sets = [key for key in files if key != "paper"]
-    if dataset is not None and dataset not in sets:
+    published = {file.split(".")[1] for key, file in files.items() if key == "paper"}
+    if dataset is not None and dataset not in sets and not (preset and dataset in published):
         raise unknown_name(f"data set of {name}", dataset, sets)
     if preset is None:
         chosen = dataset or ("digits" if "digits" in sets or len(sets) > 1 else sets[0])

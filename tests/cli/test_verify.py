@@ -272,7 +272,7 @@ def test_durations_are_told_in_units_that_fit():
         (["increase-batch-size", "--dataset", ""], "unknown data set"),
         (["increase-batch-size", "--sedes", "3"], "unrecognized arguments"),
         (["increase-batch-size", "--preset", "full"], "known are quick, cpu, paper"),
-        (["momentum-or-learning-rate", "--preset", "paper"], "it has cpu (cifar10)"),
+        (["distance-growth", "--preset", "paper"], "it has cpu (mnist)"),
         (["increase-batch-size", "--no-trial"], "--no-trial belongs to --dry-run"),
         ([], "EXPERIMENT"),
     ],
