@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 
 from noisescale import InputError, equivalents
 from noisescale.plots import draw_curves, draw_distance, draw_schedules, new_figure, save
+from noisescale.plots.sweeps import draw_errors, draw_ladder, draw_points
 from noisescale.recipe import step_schedule
 
 
@@ -84,3 +85,52 @@ def test_save(tmp_path):
 
 def test_a_notebook_shows_figures_without_pyplot():
     assert new_figure(1, 1, title="")._repr_png_().startswith(b"\x89PNG")
+
+
+def test_errors_against_batch_sizes():
+    ax = Figure().subplots()
+    conditions = {
+        "none": ([32, 128], [[0.1, 0.3], [0.2, 0.3]]),
+        "strong": ([32, 128], [[0.2, 0.6], [0.2, 0.4]]),
+    }
+    draw_errors(ax, conditions, xlabel="batch size", ylabel="error (%)")
+    assert ax.get_xscale() == "log"
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["32", "128"]
+    none, strong = ax.containers
+    np.testing.assert_allclose(list(none.lines[0].get_ydata()), [15, 30])
+    np.testing.assert_allclose(list(strong.lines[0].get_ydata()), [20, 50])
+    # Bars of one standard deviation: 7.07 around 15 %.
+    (bars,) = none.lines[2]
+    assert bars.get_segments()[0][:, 1] == pytest.approx([15 - 50**0.5, 15 + 50**0.5])
+
+
+def test_a_ladder_leaves_out_what_was_not_run():
+    ax = Figure().subplots()
+    draw_ladder(ax, ["SB", "LB", "+RA"], {"a": [0.02, 0.04, None], "b": [[0.1, 0.3], 0.3, 0.2]})
+    first, second = ax.containers
+    np.testing.assert_allclose(list(first.lines[0].get_ydata()), [1, 2])
+    np.testing.assert_allclose(list(second.lines[0].get_ydata()), [1, 1.5, 1])
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["SB", "LB", "+RA"]
+
+
+def test_points_and_their_means():
+    ax = Figure().subplots()
+    draw_points(ax, {"a": ([1, 3], [5, 7])}, xlabel="distance", ylabel="error (%)")
+    points, mean = ax.collections
+    np.testing.assert_allclose(points.get_offsets(), [[1, 5], [3, 7]])
+    np.testing.assert_allclose(mean.get_offsets(), [[2, 6]])
+
+
+def test_colours_that_come_back_have_another_line():
+    ax = Figure().subplots()
+    draw_curves(ax, [arm(f"arm-{k}") for k in range(24)], "train_loss", "epoch")
+    looks = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in ax.lines}
+    assert len(looks) == 24
+
+
+def test_seeds_that_end_at_their_own_time_are_drawn_where_all_are():
+    ax = Figure().subplots()
+    made = arm("a")
+    made["seeds"][1]["curves"]["epoch"] = [0, 1, 1.7]
+    draw_curves(ax, [made], "train_loss", "epoch")
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), [1])
