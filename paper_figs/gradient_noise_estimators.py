@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from noisescale.plots import new_figure, save
+from noisescale.plots import new_figure, save_png_and_pdf
 from noisescale.plots.gradient_noise import draw_coverage, draw_estimators
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,16 +27,12 @@ def figure(compared: dict, covered: dict) -> Figure:
 
 def main(out: Path) -> list[Path]:
     """Draw both committed documents."""
-    out.mkdir(parents=True, exist_ok=True)
     compared, covered = (
         json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
         for name in ("estimators", "coverage")
     )
     made = figure(compared, covered)
-    targets = [out / f"gradient_noise_estimators.{ending}" for ending in ("png", "pdf")]
-    for target in targets:
-        save(made, target)
-    return targets
+    return save_png_and_pdf(made, out, "gradient_noise_estimators")
 
 
 if __name__ == "__main__":

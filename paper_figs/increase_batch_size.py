@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from noisescale.experiment.study import draw_study
-from noisescale.plots import add_legend, new_figure, save
+from noisescale.plots import add_legend, new_figure, save_png_and_pdf
 from noisescale.plots.sweeps import draw_errors
 
 STUDY = Path(__file__).resolve().parent.parent / "experiments" / "increase_batch_size"
@@ -47,10 +47,7 @@ def main(out: Path) -> list[Path]:
     """Draw every figure of every recorded experiment."""
     drawn = draw_study(STUDY / "results", out, "increase_batch_size")
     if rates.PATH.exists():
-        made = base_rates()
-        for ending in ("png", "pdf"):
-            drawn.append(out / f"increase_batch_size_base_rates.{ending}")
-            save(made, drawn[-1])
+        drawn += save_png_and_pdf(base_rates(), out, "increase_batch_size_base_rates")
     return drawn
 
 

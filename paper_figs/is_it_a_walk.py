@@ -6,7 +6,7 @@ python paper_figs/is_it_a_walk.py [FOLDER]   # PNG and PDF, by default out/ besi
 import sys
 from pathlib import Path
 
-from noisescale.plots import new_figure, save
+from noisescale.plots import new_figure, save_png_and_pdf
 from noisescale.plots.walk_verdict import draw_clock, draw_drift_share
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,7 +18,6 @@ import tables  # noqa: E402
 
 def main(out: Path) -> list[Path]:
     """A column per task: distance on the clock of the drift, and the share of drift."""
-    out.mkdir(parents=True, exist_ok=True)
     names = tables.tasks()
     figure = new_figure(
         2, len(names), title="Distance from the initial weights: who goes that way?"
@@ -31,10 +30,7 @@ def main(out: Path) -> list[Path]:
         draw_drift_share(bottom, verdict)
         top.set_title(f"{task}, {verdict.seeds} seeds\n{verdict.verdict}", fontsize=10)
         top.legend(frameon=False, fontsize=8)
-    targets = [out / f"is_it_a_walk.{ending}" for ending in ("png", "pdf")]
-    for target in targets:
-        save(figure, target)
-    return targets
+    return save_png_and_pdf(figure, out, "is_it_a_walk")
 
 
 if __name__ == "__main__":

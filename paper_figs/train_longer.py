@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from noisescale.experiment.study import draw_study
-from noisescale.plots import add_legend, draw_distance, new_figure, save
+from noisescale.plots import add_legend, draw_distance, new_figure, save_png_and_pdf
 from noisescale.plots.sweeps import draw_ladder, draw_points
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,10 +118,7 @@ def main(out: Path) -> list[Path]:
     if study.there(GROWTH):
         figures["growth"] = growth()
     for name, figure in figures.items():
-        for ending in ("png", "pdf"):
-            target = out / f"train_longer_{name}.{ending}"
-            save(figure, target)
-            drawn.append(target)
+        drawn += save_png_and_pdf(figure, out, f"train_longer_{name}")
     return drawn
 
 

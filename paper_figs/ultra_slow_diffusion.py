@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from noisescale.plots import draw_study, new_figure, save
+from noisescale.plots import draw_study, new_figure, save_png_and_pdf
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "experiments" / "ultra_slow_diffusion" / "results"
@@ -17,7 +17,6 @@ RESULTS = ROOT / "experiments" / "ultra_slow_diffusion" / "results"
 
 def main(out: Path) -> list[Path]:
     """Draw the recorded curves of every α, and the controls."""
-    out.mkdir(parents=True, exist_ok=True)
     documents = {
         path.stem: json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))
     }
@@ -34,10 +33,7 @@ def main(out: Path) -> list[Path]:
     figure.axes[1].plot(log_t, np.logaddexp(0, log_t), "k:", label="gradient descent on e^(−w)")
     for ax in figure.axes:
         ax.legend(frameon=False, fontsize=8)
-    targets = [out / f"ultra_slow_diffusion.{ending}" for ending in ("png", "pdf")]
-    for target in targets:
-        save(figure, target)
-    return targets
+    return save_png_and_pdf(figure, out, "ultra_slow_diffusion")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ python paper_figs/warmup_or_augmentation.py [FOLDER]   # PNG and PDF, by default
 import sys
 from pathlib import Path
 
-from noisescale.plots import add_legend, new_figure, save
+from noisescale.plots import add_legend, new_figure, save_png_and_pdf
 from noisescale.plots.figure import colour
 from noisescale.plots.sweeps import draw_errors
 
@@ -18,7 +18,6 @@ import study  # noqa: E402
 
 def main(out: Path) -> list[Path]:
     """Running and recalibrated statistics side by side; the falls-off as ticks below."""
-    out.mkdir(parents=True, exist_ok=True)
     results = study.document()
     n, size = len(results["arms"][0]["seeds"]), results["data"]["train_size"]
     title = (
@@ -49,10 +48,7 @@ def main(out: Path) -> list[Path]:
                 ax.set_ylim(bottom=bottom)
         ax.set_title(what, fontsize=10)
     add_legend(figure, columns=4)
-    targets = [out / f"warmup_or_augmentation.{ending}" for ending in ("png", "pdf")]
-    for target in targets:
-        save(figure, target)
-    return targets
+    return save_png_and_pdf(figure, out, "warmup_or_augmentation")
 
 
 if __name__ == "__main__":

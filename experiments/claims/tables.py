@@ -16,6 +16,7 @@ from typing import Any
 from noisescale.errors import InputError
 from noisescale.experiment.figures import filled, renew
 from noisescale.experiment.report import effect_text, markdown_table
+from noisescale.experiment.study import blocks_of
 
 HERE = Path(__file__).resolve().parent
 STUDIES, TOP = HERE.parent, HERE.parent.parent
@@ -139,13 +140,25 @@ def blocks() -> dict[str, str]:
         source["key"]: table([c for c in listed if c["source"] == source["key"]], "../")
         for source in claims()["source"]
     }
-    made["claims"] = table([c for c in listed if c.get("top")], "experiments/")
     return made
+
+
+def top_blocks() -> dict[str, str]:
+    """The blocks of the top README: its claims, and what the first command prints."""
+    first = blocks_of(STUDIES / "increase_batch_size" / "results")
+    listed = [claim for claim in claims()["claim"] if claim.get("top")]
+    return {
+        "claims": table(listed, "experiments/"),
+        **{name: first[name] for name in ("digits verdicts", "digits setting")},
+    }
 
 
 def readmes() -> dict[Path, str]:
     """Both READMEs as the committed results give them."""
-    return filled([HERE / "README.md"], {k: v for k, v in blocks().items() if k != "claims"})
+    return {
+        **filled([HERE / "README.md"], blocks()),
+        **filled([TOP / "README.md"], top_blocks()),
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write the generated tables of README.md, here and at the top, from the committed results.
+"""Write the generated tables of README.md from the committed results.
 
 python experiments/increase_batch_size/tables.py          # rewrite
 python experiments/increase_batch_size/tables.py --check  # exit 1 if a table is out of date
@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TOP = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 
 import rates  # noqa: E402
@@ -111,8 +110,8 @@ def blocks() -> dict[str, str]:
 
 
 def readmes() -> dict[Path, str]:
-    """Both READMEs, each as the committed results give it."""
-    return filled([TOP / "README.md", HERE / "README.md"], blocks())
+    """README.md as the committed results give it."""
+    return filled([HERE / "README.md"], blocks())
 
 
 if __name__ == "__main__":

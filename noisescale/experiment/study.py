@@ -74,17 +74,13 @@ def setting(document: Mapping[str, Any]) -> str:
 
 def draw_study(folder: Path, out: Path, name: str) -> list[Path]:
     """Every figure of every data set as NAME_DATASET_FIGURE, PNG and PDF; what was written."""
-    from noisescale.plots import save, verify_figures
+    from noisescale.plots import save_png_and_pdf, verify_figures
 
-    out.mkdir(parents=True, exist_ok=True)
     drawn = []
     for dataset, results in results_in(folder).items():
         experiment = read_experiment(folder / dataset / "experiment.toml")
         planned = experiment.planned(results["data"]["train_size"])
         figures = verify_figures(results, {arm.name: arm.plan for arm in planned})
         for figure_name, figure in figures.items():
-            for ending in ("png", "pdf"):
-                target = out / f"{name}_{dataset}_{figure_name}.{ending}"
-                save(figure, target)
-                drawn.append(target)
+            drawn += save_png_and_pdf(figure, out, f"{name}_{dataset}_{figure_name}")
     return drawn

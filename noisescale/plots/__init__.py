@@ -5,6 +5,7 @@ from noisescale.plots.figure import check_ending as check_ending
 from noisescale.plots.figure import check_target as check_target
 from noisescale.plots.figure import new_figure as new_figure
 from noisescale.plots.figure import save as save
+from noisescale.plots.figure import save_png_and_pdf as save_png_and_pdf
 from noisescale.plots.runs import draw_curves as draw_curves
 from noisescale.plots.runs import draw_distance as draw_distance
 from noisescale.plots.runs import run_figure as run_figure

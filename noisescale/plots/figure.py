@@ -75,6 +75,15 @@ def save(figure: Figure, path: Path) -> None:
         raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from None
 
 
+def save_png_and_pdf(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write FOLDER/NAME.png and .pdf; the folder is made. The files written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    targets = [folder / f"{name}.{ending}" for ending in ("png", "pdf")]
+    for target in targets:
+        save(figure, target)
+    return targets
+
+
 def plain_ticks(ax: Axes, text: Callable[[float, int | None], str]) -> None:
     """1, 2, 5, 10 … in plain numbers on a logarithmic axis of few decades; 1, 10, … on others."""
     low, high = ax.get_ylim()
