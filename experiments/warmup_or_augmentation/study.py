@@ -18,7 +18,7 @@ from noisescale.analysis.comparison import Judgement, holm, judge_worse
 from noisescale.analysis.crossing import Crossing, fall_off_batch_size
 from noisescale.analysis.gradient_noise import GradientNoiseScale, noise_scale_over_time
 from noisescale.analysis.gradient_noise.linear_rule import linear_rule_limit
-from noisescale.experiment.sweeps import AgainstBatchSize, against_batch_size
+from noisescale.experiment.sweeps import AgainstBatchSize, against_batch_size, finals
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DROP, LEVEL, CONFIDENCE = 0.05, 0.05, 0.9
@@ -140,6 +140,12 @@ def _noise_scale(condition: str) -> GradientNoiseScale | None:
     return window
 
 
+def longer() -> dict[str, Any]:
+    """Final errors (seeds,) at the smallest batch with three times the epochs, by condition."""
+    names = [a["name"] for a in document()["arms"] if a["name"].startswith("long-")]
+    return {name.removeprefix("long-"): finals(document(), name) for name in names}
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One claim of the source.
@@ -192,7 +198,7 @@ def claims() -> tuple[Claim, ...]:
 def _strong_is_best() -> list[tuple[str, Judgement]]:
     strong = conditions()["strong"].values[:, 0]
     return [
-        (f"{other} is worse than strong", _worse(strong, conditions()[other].values[:, 0]))
+        (f"{other} is worse than strong", worse(strong, conditions()[other].values[:, 0]))
         for other in WITHOUT
         if other != "strong"
     ]
@@ -206,7 +212,7 @@ def _strong_falls_first() -> list[tuple[str, Judgement]]:
         theirs = np.log(fall_off(other).seeds)
         both = (strong < inf) & (theirs < inf)
         if other != "strong" and both.sum() >= 2:
-            judgement = _worse(strong[both], theirs[both])
+            judgement = worse(strong[both], theirs[both])
             found.append((f"{other} falls off later than strong", judgement))
     return found
 
@@ -225,7 +231,7 @@ def _warm_up_is_best() -> tuple[list[tuple[str, Judgement]], float]:
 
     warm = best(WARM_UPS)
     at = {name: conditions()[name].values[:, place] for name in conditions()}
-    listed = [(f"{other} is worse than {warm}", _worse(at[warm], at[other])) for other in WITHOUT]
+    listed = [(f"{other} is worse than {warm}", worse(at[warm], at[other])) for other in WITHOUT]
     return listed, float(sizes[place])
 
 
@@ -238,6 +244,7 @@ def _gain_carries_over(best_at_small: str, falls_first: str) -> Claim:
     return Claim(statement, falls_first, (), "by the two claims on strong augmentation")
 
 
-def _worse(a: Any, b: Any) -> Judgement:
+def worse(a: Any, b: Any) -> Judgement:
+    """b − a, seed by seed."""
     size = document()["data"]["evaluation_size"]
-    return judge_worse(a, b, level=LEVEL, paired=True, resolution=1 / size)
+    return judgeworse(a, b, level=LEVEL, paired=True, resolution=1 / size)

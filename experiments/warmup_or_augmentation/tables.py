@@ -32,6 +32,22 @@ def errors(metric: str) -> str:
     return markdown_table(["condition", *(f"B = {size:,.0f}" for size in sizes)], rows)
 
 
+def longer() -> str:
+    """Final errors at the smallest batch after 20 and after 60 epochs."""
+    rows = []
+    for name, long in study.longer().items():
+        short = study.conditions()[name].values[:, 0]
+        paired = points(study.worse(study.longer()["none"], long))
+        rows.append(
+            [
+                name,
+                *(f"{100 * e.mean():.1f} ± {100 * e.std(ddof=1):.1f}" for e in (short, long)),
+                "–" if name == "none" else paired,
+            ]
+        )
+    return markdown_table(["condition", "20 epochs", "60 epochs", "against none, 60 epochs"], rows)
+
+
 def batch(value: float | None) -> str:
     """A batch size in three digits."""
     return "–" if value is None else f"{value:,.0f}" if isfinite(value) else "∞"
@@ -121,6 +137,7 @@ def blocks() -> dict[str, str]:
         "errors": errors("evaluation_error"),
         "recalibrated errors": errors("recalibrated_error"),
         "falls": falls(),
+        "longer": longer(),
         "claims": claims(),
     }
 
