@@ -247,4 +247,4 @@ def _gain_carries_over(best_at_small: str, falls_first: str) -> Claim:
 def worse(a: Any, b: Any) -> Judgement:
     """b − a, seed by seed."""
     size = document()["data"]["evaluation_size"]
-    return judgeworse(a, b, level=LEVEL, paired=True, resolution=1 / size)
+    return judge_worse(a, b, level=LEVEL, paired=True, resolution=1 / size)
