@@ -17,7 +17,7 @@ import numpy as np
 from noisescale.analysis.comparison import Judgement, holm, judge_worse
 from noisescale.analysis.crossing import Crossing, fall_off_batch_size
 from noisescale.analysis.gradient_noise import GradientNoiseScale, noise_scale_over_time
-from noisescale.analysis.gradient_noise.linear_rule import linear_rule_limit
+from noisescale.analysis.gradient_noise.linear_rule import LinearRuleLimit, linear_rule_limit
 from noisescale.experiment.sweeps import AgainstBatchSize, against_batch_size, finals
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -58,13 +58,13 @@ class Foretold:
     """Batch sizes that the smallest batch's runs give as the limit; None: not measured.
 
     Args:
-        gauge: κ_max B, κ_max = C² + (C² − 1) B_simple/B with C = 2.
+        gauge: κ_max = C² + (C² − 1) B_simple/B with C = 2, times B.
         sharpness: B times the factor that takes ε λ_max to its limit 2(1 + m).
         noise: B_simple, beyond which larger batches save few updates.
         sharpest: λ_max, the largest measured in the first phase, mean over seeds.
     """
 
-    gauge: float | None
+    gauge: LinearRuleLimit | None
     sharpness: float | None
     noise: GradientNoiseScale | None
     sharpest: float | None
@@ -77,10 +77,7 @@ def foretold(condition: str) -> Foretold:
     phase = arm["phases"][0]
     rate = max(phase["learning_rate"], _full_rate(condition))
     noise = _noise_scale(condition)
-    gauge = None
-    if noise is not None and noise.verdict == "measured":
-        limit = linear_rule_limit(noise, batch_size=size)
-        gauge = None if limit.value is None else size * limit.value
+    gauge = None if noise is None else linear_rule_limit(noise, batch_size=size)
     sharpest = _sharpest(arm)
     sharpness = None
     if sharpest is not None:

@@ -62,23 +62,30 @@ def fall(found: Crossing) -> str:
     return f"{batch(found.value)} [{batch(found.interval[0])}, {batch(found.interval[1])}]"
 
 
+def spread(value: float | None, interval: tuple[float, float] | None, factor: float = 1.0) -> str:
+    """An estimate with its interval; below 0 it is lost in noise, and its lower end stands."""
+    low, high = (None, None) if interval is None else [factor * end for end in interval]
+    if value is None or value < 0:
+        return "lost in noise" if low is None else f"lost in noise, > {batch(low)}"
+    return f"{batch(factor * value)} [{batch(low)}, {batch(high)}]"
+
+
 def falls() -> str:
     """Where accuracy falls off, beside what the smallest batch alone foretold."""
     rows = []
     for name in study.conditions():
         told = study.foretold(name)
-        noise = "–"
-        if told.noise is not None:
-            noise = f"{told.noise.value:,.0f}"
-            if told.noise.interval is not None:
-                low, high = told.noise.interval
-                noise += f" [{batch(low)}, {batch(high)}]"
+        size = float(study.conditions()[name].batch_sizes[0])
+        gauge = noise = "–"
+        if told.noise is not None and told.gauge is not None:
+            noise = spread(told.noise.value, told.noise.interval)
+            gauge = spread(told.gauge.value, told.gauge.interval, size)
         rows.append(
             [
                 name,
                 fall(study.fall_off(name)),
                 fall(study.fall_off(name, "recalibrated_error")),
-                batch(told.gauge),
+                gauge,
                 batch(told.sharpness),
                 noise,
             ]
