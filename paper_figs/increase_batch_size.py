@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from noisescale.analysis.html import scaled_text
 from noisescale.experiment.study import draw_study
 from noisescale.plots import add_legend, new_figure, save_png_and_pdf
 from noisescale.plots.sweeps import draw_errors
@@ -21,9 +22,9 @@ import rates  # noqa: E402
 def base_rates() -> Figure:
     """Final errors of arms 1, 3 and 4 against the base rate."""
     results = rates.document()
-    n, fraction = len(results["arms"][0]["seeds"]), 100 * results["fraction_of_protocol"]
+    n, scaled = len(results["arms"][0]["seeds"]), scaled_text(results["fraction_of_protocol"])
     title = (
-        f"Momentum or learning rate? — CIFAR-10 (JPEG q75 copy), scaled: {fraction:.2g} %\n"
+        f"Momentum or learning rate? — CIFAR-10 (JPEG q75 copy), {scaled}\n"
         f"mean of {n} seeds, bars ± 1 standard deviation"
     )
     figure = new_figure(1, 1, title=title)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from noisescale.analysis.html import scaled_text
 from noisescale.experiment.study import draw_study
 from noisescale.plots import add_legend, draw_distance, new_figure, save_png_and_pdf
 from noisescale.plots.sweeps import draw_ladder, draw_points
@@ -34,10 +35,9 @@ def ladder() -> Figure:
     for name, what in study.NAMES.items():
         if study.there(name):
             results = study.document(name)
-            fraction = 100 * results["fraction_of_protocol"]
-            scaled = "" if fraction >= 100 else f", scaled: {fraction:.2g} %"
+            scaled = scaled_text(results["fraction_of_protocol"])
             n = len(results["arms"][0]["seeds"])
-            columns[f"{what} (n = {n}{scaled})"] = study.ladder(name)
+            columns[f"{what} (n = {n}; {scaled})"] = study.ladder(name)
     draw_ladder(figure.axes[0], study.STEPS, columns)
     add_legend(figure, columns=2)
     return figure
@@ -46,9 +46,9 @@ def ladder() -> Figure:
 def plateau() -> Figure:
     """Final error against the distance at the end of the constant phase."""
     found = study.plateau()
-    fraction = 100 * study.document("gap-digits")["fraction_of_protocol"]
+    scaled = scaled_text(study.document("gap-digits")["fraction_of_protocol"])
     title = (
-        f"Final error against the distance at the plateau — digits, scaled: {fraction:.2g} %\n"
+        f"Final error against the distance at the plateau — digits, {scaled}\n"
         f"{found.n} seeds an arm, large points: means; beyond updates and losses p = {found.p:.2g}"
     )
     figure = new_figure(1, 1, title=title)
@@ -73,8 +73,8 @@ def growth() -> Figure:
     arms = {arm["name"]: arm for arm in results["arms"]}
     n = len(results["arms"][0]["seeds"])
     title = (
-        "Distance from initialisation against log updates — F1 on 6,000 images of MNIST, scaled: "
-        f"{100 * results['fraction_of_protocol']:.2g} %\nmean of {n} seeds, bands ± 1 sd"
+        "Distance from initialisation against log updates — F1 on 6,000 images of MNIST, "
+        f"{scaled_text(results['fraction_of_protocol'])}\nmean of {n} seeds, bands ± 1 sd"
     )
     figure = new_figure(2, 3, title=title)
     sizes = (64, 128, 256, 512, 1024, 2048)

@@ -6,6 +6,7 @@ python paper_figs/warmup_or_augmentation.py [FOLDER]   # PNG and PDF, by default
 import sys
 from pathlib import Path
 
+from noisescale.analysis.html import scaled_text
 from noisescale.plots import add_legend, new_figure, save_png_and_pdf
 from noisescale.plots.figure import colour
 from noisescale.plots.sweeps import draw_errors
@@ -19,10 +20,10 @@ import study  # noqa: E402
 def main(out: Path) -> list[Path]:
     """Running and recalibrated statistics side by side; the falls-off as ticks below."""
     results = study.document()
-    n, size = len(results["arms"][0]["seeds"]), results["data"]["train_size"]
+    n = len(results["arms"][0]["seeds"])
     title = (
         f"Warm-up or augmentation at constant noise scale — CIFAR-10 (JPEG q75 copy), "
-        f"scaled: {100 * size * 20 / (50_000 * 100):.2g} % of the protocol\n"
+        f"{scaled_text(results['fraction_of_protocol'])}\n"
         f"mean of {n} seeds, bars ± 1 standard deviation; "
         f"triangles: {100 * study.DROP:g} points above the smallest batch"
     )

@@ -99,7 +99,10 @@ class Plateau:
 
 @cache
 def plateau(name: str = "gap-digits") -> Plateau:
-    """The regression over arms that differ in the length of their first phase alone."""
+    """The regression over arms that differ in the length of their first phase.
+
+    In regime-adaptation the later phases, which hardly move the weights, are longer as well.
+    """
     groups, columns, seeds, targets = {}, [], [], []
     for arm, epoch in PLATEAUS.items():
         entry = next(a for a in document(name)["arms"] if a["name"] == arm)

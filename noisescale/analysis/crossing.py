@@ -1,6 +1,6 @@
 """Where curves over seeds first pass a level: the batch size at which accuracy falls off."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, sqrt
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from noisescale.analysis.arrays import traces
 from noisescale.analysis.checks import real_number
 from noisescale.analysis.documents import document
 from noisescale.analysis.html import table
-from noisescale.analysis.resampling import checked_level, quantile_of
+from noisescale.analysis.resampling import quantile_of
 from noisescale.errors import InputError
 
 Array = NDArray[np.float64]
@@ -50,7 +50,8 @@ class Crossing:
 
     def _repr_html_(self) -> str:
         rows = [[self.value, self.interval, self.n, self.verdict]]
-        head = ["x*", f"{100 * self.confidence:g} % interval", "seeds", "verdict"]
+        interval = f"{100 * self.confidence:g} % interval"
+        head = ["x*", interval if self.verdict == "measured" else "range", "seeds", "verdict"]
         return table(f"Where {self.level:g} is passed", head, rows, [self.reason])
 
 
@@ -72,13 +73,25 @@ def crossing(
         InputError: unequal lengths, x that does not increase or is not above 0, values that are not
             finite, or a curve that begins at the level itself.
     """
-    places, curves = traces("x", x, fewest=2)[0], traces("values", values, fewest=2)
+    return _crossing(x, values, level, confidence, ("x", "values"))
+
+
+def _crossing(
+    x: ArrayLike, values: ArrayLike, level: float, confidence: float, names: tuple[str, str]
+) -> Crossing:
+    """The same, with the names that the caller's arguments have."""
+    if np.ndim(values) > 2 or np.ndim(x) != 1:
+        raise InputError(f"{names[0]} must have the shape (K,) and {names[1]} (seeds, K) or (K,)")
+    places, curves = traces(names[0], x, fewest=2)[0], traces(names[1], values, fewest=2)
     c = real_number("level", level, low=-inf, hint="it must be a finite number")
-    confidence = checked_level(confidence)
+    if not 0 < real_number("confidence", confidence, hint="it must lie in (0, 1), such as .9") < 1:
+        raise InputError(f"confidence={confidence:g}: it must lie in (0, 1), such as .9")
     if len(places) != curves.shape[1]:
-        raise InputError(f"x has {len(places)} entries and values have {curves.shape[1]} each")
+        raise InputError(
+            f"{names[0]} has {len(places)} entries and {names[1]} have {curves.shape[1]} each"
+        )
     if not (places > 0).all() or not (np.diff(places) > 0).all():
-        raise InputError("x must be above 0 and increase from entry to entry")
+        raise InputError(f"{names[0]} must be above 0 and increase from entry to entry")
     if (curves[:, 0] == c).any():
         raise InputError(f"a curve begins at the level {c:g}: leave out its first point")
     found = tuple(_first_passage(np.log(places), curve - c) for curve in curves)
@@ -109,15 +122,26 @@ def fall_off_batch_size(
     """
     rows = traces("errors", errors, fewest=2)
     if rows.min() < 0 or rows.max() > 1:
-        raise InputError("errors must be fractions in [0, 1]")
+        hint = "; divide percentages by 100" if 1 < rows.max() <= 100 else ""
+        raise InputError(
+            f"errors lie in {rows.min():g} … {rows.max():g}: they must be fractions in [0, 1]{hint}"
+        )
     step = real_number("drop", drop, above=0.0, hint="it must lie in (0, 1)")
     if step >= 1:
         raise InputError(f"drop={step:g}: it must lie in (0, 1)")
-    return crossing(batch_sizes, rows - rows[:, :1], step, confidence=confidence)
+    grown = rows - rows[:, :1] if np.ndim(errors) < 3 else errors
+    found = _crossing(batch_sizes, grown, step, confidence, ("batch_sizes", "errors"))
+    dead = int(np.sum(rows[:, 0] + step >= 1))
+    if dead:
+        reason = f"{dead} of {len(rows)} seeds begin at an error that cannot grow by {step:g}"
+        return replace(found, value=None, interval=None, verdict="undecided", reason=reason)
+    return found
 
 
 def _first_passage(log_x: Array, above: Array) -> float:
     """x at the first change of sign; inf without one."""
+    # What misses the level by rounding alone is at it.
+    above = np.where(np.abs(above) <= 1e-12 * np.abs(above).max(), 0.0, above)
     passed = np.flatnonzero(np.sign(above) != np.sign(above[0]))
     if not len(passed):
         return inf

@@ -43,6 +43,18 @@ def shown_number(value: Any) -> str:
     return f"{float(rounded):,.0f}" if 1e4 <= abs(number) < 1e7 else rounded
 
 
+def percent_text(fraction: float) -> str:
+    """A share in percent: two digits, whole numbers in full."""
+    percent = 100 * fraction
+    return f"{percent:.2g} %" if percent < 10 else f"{percent:,.0f} %"
+
+
+def scaled_text(fraction: float) -> str:
+    """How much of a published protocol's examples was trained."""
+    what = f"{percent_text(fraction)} of the protocol"
+    return f"scaled: {what}" if fraction < 0.995 else what
+
+
 def plus_minus(value: float, stderr: float | None) -> str:
     """value ± stderr, the error in two digits."""
     if stderr is None or isnan(stderr):

@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--out {options.out!r} is a file: give a folder")
     document: dict[str, Any] = {"schema": "noisescale.figures/1", "root": str(root), "sources": []}
     differing: list[Path] = []
+    unreadable = []
     for source in chosen(root, options.names):
         try:
             made = {} if source.tables is None else readmes(source)
@@ -64,6 +65,13 @@ def run(options: argparse.Namespace) -> int:
             if (error.name or "").split(".")[0] == "noisescale":
                 raise
             fail(f"{source.name} needs {error.name}: pip install 'noisescale[all]'", 1)
+        except InputError:
+            raise
+        except (OSError, ValueError, KeyError) as error:
+            # One study without its results does not keep the others from being drawn.
+            print(f"noisescale: {source.name}: {_why(error)}", file=sys.stderr)
+            unreadable.append(source.name)
+            continue
         changed = stale(made)
         differing += changed
         renewed = renew_committed(root, drawn) if options.committed else []
@@ -79,6 +87,8 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.json:
         print(json.dumps(document, indent=1, allow_nan=False))
+    if unreadable:
+        return 1
     if options.check and differing:
         listed = ", ".join(str(path.relative_to(root)) for path in dict.fromkeys(differing))
         print(
@@ -87,3 +97,12 @@ def run(options: argparse.Namespace) -> int:
         )
         return 1
     return 0
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a study's committed results, in one line."""
+    if isinstance(error, OSError):
+        name = Path(str(error.filename)).name if error.filename else "a file"
+        return f"cannot read {name} ({error.strerror}): run the study, or take its results back"
+    what = f"no entry {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+    return f"its results are damaged ({what}): take them back from the repository"

@@ -36,7 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("experiment", metavar="EXPERIMENT", help=f"a file, or built in: {names}")
-    add("--dataset", metavar="NAME", help="data set of a built-in experiment (default: digits)")
+    add(
+        "--dataset",
+        metavar="NAME",
+        help="data set of a built-in experiment (default: digits, or its only one)",
+    )
     add("--preset", metavar="NAME", help=f"size of a built-in experiment. {presets}")
     add("--seeds", type=int, metavar="K", help="number of seeds (default: as in the experiment)")
     add_data_arguments(parser)
@@ -137,8 +141,10 @@ def _dry_run(experiment: Experiment, options: argparse.Namespace) -> int:
     )
     fraction = experiment.fraction_of_protocol(train_size)
     if fraction is not None and experiment.protocol is not None:
+        from noisescale.analysis.html import percent_text
+
         source = escape(experiment.protocol.source)
-        line += f", {100 * fraction:.2g} % of the protocol ({source})"
+        line += f", {percent_text(fraction)} of the protocol ({source})"
     console.print(line)
     rows = [
         [
@@ -224,6 +230,7 @@ def duration(seconds: float) -> str:
 def _print(done: Verified) -> None:
     from rich.markup import escape
 
+    from noisescale.analysis.html import scaled_text
     from noisescale.cli.tables import Output, table
     from noisescale.experiment.report import (
         arm_head,
@@ -238,7 +245,7 @@ def _print(done: Verified) -> None:
     n = max(len(arm["seeds"]) for arm in results["arms"])
     line = f"\n[bold]{escape(results['title'])}[/bold]: {results['data']['name']}, seeds: {n}"
     if results["fraction_of_protocol"] is not None:
-        line += f", scaled: {100 * results['fraction_of_protocol']:.2g} % of the protocol"
+        line += f", {scaled_text(results['fraction_of_protocol'])}"
     console.print(line)
     arms = [[row[0], *row[5:]] for row in arm_table(results)]
     head = arm_head(results)

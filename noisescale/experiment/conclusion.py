@@ -1,7 +1,7 @@
 """From curves to verdicts: gate, controls, predictions. No training here, so that anyone can
 recompute a committed verdict from the committed curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from math import log
@@ -66,13 +66,15 @@ def conclude(
     _check_curves(planned, results)
     if experiment.gate is None or experiment.control is None:
         return {"predictions": [], "gate": None, "controls": [], "informative": False}
-    gate = _gate(experiment.gate, results)
+    gate_of = experiment.gate
+    gate = _gate(gate_of, results)
     if not gate["passed"]:
         void = [_undecided(p, f"void: {gate['reason']}") for p in experiment.predictions]
         return {"predictions": void, "gate": gate, "controls": [], "informative": False}
     judge = _Judge(planned, results, {"train": train_size, "evaluation": evaluation_size})
-    # An error has a value where a run diverged, a loss has none.
-    lost = {p.name: _without_loss(p, results) for p in experiment.predictions}
+    # An error has a value where a run diverged, a loss has none; between dead arms nothing has.
+    dead = {name for name in gate_of.may_fail if _failing(gate_of, results[name])}
+    lost = {p.name: _all_dead(p, dead) or _without_loss(p, results) for p in experiment.predictions}
     comparable = [p for p in experiment.predictions if not lost[p.name]]
     judged = [judge(p, p.arms) for p in comparable]
     adjusted = holm([min(j.p_supported, j.p_contradicted) for j in judged])
@@ -119,19 +121,22 @@ def compared_epochs(epochs: Sequence[float], start: float) -> list[float]:
 
 def _gate(gate: Gate, results: Curves) -> dict[str, Any]:
     worst, where = -float("inf"), ""
+    # Named in the results where there are any.
+    allowed = {"may_fail": list(gate.may_fail)} if gate.may_fail else {}
     for name, seeds in results.items():
         for seed in [] if name in gate.may_fail else seeds:
-            value = seed.curves[gate.metric][-1] if seed.curves[gate.metric] else None
-            if seed.status != "finished" or value is None:
+            value = _end(seed, gate.metric)
+            if value is None:
                 return {
                     "metric": gate.metric,
                     "below": gate.below,
                     "worst": None,
                     "passed": False,
                     "reason": f"seed {seed.seed} of {name} {seed.status}",
+                    **allowed,
                 }
             if value > worst:
-                worst, where = float(value), f"seed {seed.seed} of {name}"
+                worst, where = value, f"seed {seed.seed} of {name}"
     passed = worst < gate.below
     reason = f"{gate.metric} {worst:.4g} of {where} is not below {gate.below:g}"
     return {
@@ -140,7 +145,30 @@ def _gate(gate: Gate, results: Curves) -> dict[str, Any]:
         "worst": worst,
         "passed": passed,
         "reason": "" if passed else reason,
+        **allowed,
     }
+
+
+def _end(seed: SeedCurves, metric: str) -> float | None:
+    """The final value of a seed that finished."""
+    column = seed.curves[metric]
+    if seed.status != "finished" or not column or column[-1] is None:
+        return None
+    return float(column[-1])
+
+
+def _failing(gate: Gate, seeds: Sequence[SeedCurves]) -> bool:
+    """Whether some seed of an arm does not beat the gate."""
+    ends = [_end(seed, gate.metric) for seed in seeds]
+    return any(end is None or not end < gate.below for end in ends)
+
+
+def _all_dead(prediction: Prediction, dead: Collection[str]) -> str:
+    """Why arms that fail the gate cannot be compared with each other; "" if they need not be."""
+    failing = [name for name in prediction.arms if name in dead]
+    if len(failing) < 2:
+        return ""
+    return f"{' and '.join(failing)} fail the gate: between dead arms nothing can be told"
 
 
 def _without_loss(prediction: Prediction, results: Curves) -> str:

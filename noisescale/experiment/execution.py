@@ -7,6 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+import jax
+
 from noisescale.analysis.plan import PlanRow
 from noisescale.errors import InputError
 from noisescale.experiment.conclusion import SeedCurves
@@ -16,6 +19,7 @@ from noisescale.record import Record, RunFolder, run_id
 from noisescale.training.batches import check_batches
 from noisescale.training.checkpoints import Keeper
 from noisescale.training.data import Dataset
+from noisescale.training.models import build_model
 from noisescale.training.provenance import identity_of, provenance
 from noisescale.training.run import Progress, Trainer, Watch
 
@@ -64,16 +68,10 @@ def execute(
             a sweep, whose file may change, it is refused.
 
     Raises:
-        InputError: an arm whose batches cannot be laid out; before any training.
         Stopped: `stop` said so.
     """
     records: dict[str, dict[int, Record]] = {arm.name: {} for arm in arms}
     tasks = []
-    for arm in arms:
-        try:
-            check_batches(arm.recipe, arm.plan)
-        except InputError as error:
-            raise InputError(f"arm {arm.name!r}: {error}") from None
     for arm in arms:
         for seed in seeds:
             target = folder / arm.name / f"seed-{seed:04d}"
@@ -102,6 +100,21 @@ def execute(
                 records[task.arm.name][seed] = task.folder.finish(status, updates=progress.update)
         shutil.rmtree(unfinished, ignore_errors=True)
     return {name: [by_seed[seed] for seed in seeds] for name, by_seed in records.items()}
+
+
+def check_arms(arms: Sequence[PlannedArm], dataset: Dataset) -> None:
+    """InputError that names an arm whose batches cannot be laid out, or its network not built."""
+    key, shape = jax.random.key(0), dataset.image_shape
+    built = set()
+    for arm in arms:
+        try:
+            check_batches(arm.recipe, arm.plan)
+            model = arm.recipe.model
+            if model not in built and not model.own:
+                eqx.filter_eval_shape(build_model, model, shape, dataset.classes, key)
+                built.add(model)
+        except InputError as error:
+            raise InputError(f"arm {arm.name!r}: {error}") from None
 
 
 def _kept(run: RunFolder) -> Record | None:

@@ -51,14 +51,16 @@ def at_each_target(block: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     Raises:
         InputError: an empty list, or the same size twice.
     """
-    targets = block.get("target_batch_size")
+    targets, name = block.get("target_batch_size"), block.get("name")
     if not isinstance(targets, list):
         return [block]
+    if not isinstance(name, str):
+        raise InputError(f"arm with target_batch_size = {shown(targets)}: give it a name, a text")
     if not targets or len(set(map(str, targets))) < len(targets):
         raise InputError(
-            f"target_batch_size = {shown(targets)}: give one batch size or a list of different ones"
+            f"arm {name!r}: target_batch_size = {shown(targets)}: give one batch size or a list of "
+            "different ones"
         )
-    name = block.get("name")
     return [{**block, "name": f"{name}_{B}", "target_batch_size": B} for B in targets]
 
 

@@ -312,7 +312,8 @@ def _check_prediction(p: Prediction, names: list[str], control: Control) -> None
     if p.kind != "same" and p.at == "curve":
         raise InputError(f"kind {p.kind!r} compares final values: leave out at = 'curve'")
     if p.margin < 0 or (p.kind == "same" and p.margin == 0):
-        raise InputError(f"margin={p.margin!r}: it must be above 0")
+        least = "above 0" if p.kind == "same" else "at least 0"
+        raise InputError(f"margin={p.margin!r}: it must be {least}")
     if not 0 < p.level < 0.5:
         raise InputError(f"level={p.level!r}: it must lie in (0, 0.5)")
     for name in p.controls:

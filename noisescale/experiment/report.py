@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
+from noisescale.analysis.html import percent_text, scaled_text
+
 
 def prediction_table(results: Mapping[str, Any]) -> list[list[str]]:
     """Rows: prediction, verdict, why, effect, margin, n, correlation over seeds, seeds needed."""
@@ -105,7 +107,7 @@ def arm_head(results: Mapping[str, Any]) -> list[str]:
 
 def _updates(arm: Mapping[str, Any]) -> str:
     """As planned; with those made, where a distance ended the phases of finished seeds."""
-    made = [s["curves"]["update"][-1] for s in arm["seeds"] if s["status"] == "finished"]
+    made = [s["curves"]["update"][-1] for s in finished(arm)]
     planned = f"{arm['updates']:,}"
     if not made or set(made) == {arm["updates"]}:
         return planned
@@ -118,15 +120,26 @@ def _phases(phases: Sequence[Mapping[str, Any]], key: str) -> str:
     return values[0] if len(set(values)) == 1 else " → ".join(values)
 
 
+def _of_those(diverged: bool) -> str:
+    if not diverged:
+        return ""
+    return " that did not diverge (in verdicts on errors those that did are wrong on every example)"
+
+
+def finished(arm: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The seeds of an arm that did not diverge."""
+    return [seed for seed in arm["seeds"] if seed["status"] == "finished"]
+
+
 def _spread(arm: Mapping[str, Any], metric: str, factor: float, form: str) -> str:
-    finals = [s["curves"][metric][-1] for s in arm["seeds"]]
+    finals = [s["curves"][metric][-1] for s in finished(arm)]
     alive = [factor * v for v in finals if v is not None]
     if not alive:
         return "diverged"
     text = format(mean(alive), form)
     if len(alive) > 1:
         text += f" ± {format(stdev(alive), form if form.endswith('f') else '.2g')}"
-    lost = len(finals) - len(alive)
+    lost = len(arm["seeds"]) - len(alive)
     return text + (f" ({lost} diverged)" if lost else "")
 
 
@@ -147,6 +160,9 @@ def markdown_report(results: Mapping[str, Any]) -> str:
     informative = "informative" if results["informative"] else "NOT informative"
     gate = results["gate"]
     gate_text = "passed" if gate["passed"] else f"failed ({gate['reason']})"
+    allowed = ", ".join(gate.get("may_fail", ()))
+    gated = f"every arm but {allowed}, which may fail," if allowed else "every arm"
+    diverged = any(len(finished(arm)) < len(arm["seeds"]) for arm in results["arms"])
     controls = [
         [
             c["prediction"],
@@ -158,7 +174,7 @@ def markdown_report(results: Mapping[str, Any]) -> str:
         for c in results["controls"]
     ]
     against = next(arm for arm in results["arms"] if arm["role"] == "arm")
-    finals = [s["curves"]["evaluation_error"][-1] for s in against["seeds"]]
+    finals = [s["curves"]["evaluation_error"][-1] for s in finished(against)]
     error = mean([e for e in finals if e is not None] or [0.5])
     binomial = (error * (1 - error) / data["evaluation_size"]) ** 0.5
     levels = " or ".join(f"{v:g}" for v in sorted({p["level"] for p in results["predictions"]}))
@@ -178,11 +194,11 @@ def markdown_report(results: Mapping[str, Any]) -> str:
         "correction, if effects and spread are as measured.",
         "## Arms",
         markdown_table(arm_head(results), arm_table(results)),
-        f"Mean ± standard deviation over seeds. One evaluation of {data['evaluation_size']:,} "
-        f"examples at the error of {against['name']} has a binomial standard error of "
-        f"{100 * binomial:.2g} pp; all arms are evaluated on the same examples.",
+        f"Mean ± standard deviation over seeds{_of_those(diverged)}. One evaluation of "
+        f"{data['evaluation_size']:,} examples at the error of {against['name']} has a binomial "
+        f"standard error of {100 * binomial:.2g} pp; all arms are evaluated on the same examples.",
         "## Gate and controls",
-        f"Gate: every seed of every arm ends with {gate['metric'].replace('_', ' ')} below "
+        f"Gate: every seed of {gated} ends with {gate['metric'].replace('_', ' ')} below "
         f"{gate['below']:g}: {gate_text}.",
         markdown_table(
             ["for prediction", "control arm", "it", "result", "effect [interval]"], controls
@@ -196,7 +212,8 @@ def markdown_report(results: Mapping[str, Any]) -> str:
         "## Protocol",
         f"Published: {protocol['source']}: {protocol['model']} on {protocol['dataset']}, "
         f"{protocol['train_size']:,} images, {protocol['epochs']:g} epochs. Here each arm sees "
-        f"{100 * fraction:.2g} % as many training examples, on another data set and model.",
+        f"{percent_text(fraction)} as many training examples"
+        f"{'' if fraction >= 1 else ', on another data set and model'}.",
         _origin(results),
     ]
     return "\n\n".join(parts) + "\n"
@@ -218,6 +235,7 @@ def _sweep_report(results: Mapping[str, Any]) -> str:
     n = max(len(arm["seeds"]) for arm in results["arms"])
     head = arm_head(results)
     ranked = {**results, "arms": sorted(results["arms"], key=_final_loss)}
+    diverged = any(len(finished(arm)) < len(arm["seeds"]) for arm in results["arms"])
     rows = [
         [row[0], f"{sum(p['epochs'] for p in arm['phases']):g}", *row[2:]]
         for row, arm in zip(arm_table(ranked), ranked["arms"], strict=True)
@@ -229,7 +247,8 @@ def _sweep_report(results: Mapping[str, Any]) -> str:
         "prediction, so nothing is judged.",
         "## Arms, by final training loss",
         markdown_table([head[0], "epochs", *head[2:]], rows),
-        "Mean ± standard deviation over seeds. Arms need not last equally many epochs.",
+        f"Mean ± standard deviation over seeds{_of_those(diverged)}. Arms need not last equally "
+        "many epochs.",
         "## Figures",
         f"![{data['evaluation_split']} error and training loss against epochs and updates]"
         "(curves.png)",
@@ -242,9 +261,11 @@ def _sweep_report(results: Mapping[str, Any]) -> str:
 
 def _scaled_to(results: Mapping[str, Any]) -> str:
     fraction = results["fraction_of_protocol"]
-    return "" if fraction is None else f" (scaled: {100 * fraction:.2g} % of the protocol)"
+    return "" if fraction is None else f" ({scaled_text(fraction)})"
 
 
 def _final_loss(arm: Mapping[str, Any]) -> float:
-    finals = [s["curves"]["train_loss"][-1] for s in arm["seeds"]]
-    return mean([float("inf") if v is None else v for v in finals])
+    """Mean over seeds; infinite as soon as one has diverged."""
+    if len(finished(arm)) < len(arm["seeds"]):
+        return float("inf")
+    return mean(seed["curves"]["train_loss"][-1] for seed in arm["seeds"])

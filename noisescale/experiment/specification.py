@@ -166,6 +166,8 @@ class Experiment:
                 "it changes [data] other than its augmentation: the arms of an experiment share "
                 "one data set"
             )
+        if recipe.run.seeds != self.base.run.seeds:
+            raise InputError("it changes run.seeds: all arms are trained with the same seeds")
         if recipe.run.evaluate_every != self.base.run.evaluate_every:
             raise InputError("it changes run.evaluate_every: arms are compared at equal epochs")
         check_length(plan, recipe.run.evaluate_every)
@@ -176,7 +178,8 @@ class Experiment:
         if control is None:
             return
         against, again = arms[control.against], arms[control.aa]
-        same_run = replace(again.recipe, run=against.recipe.run) == against.recipe
+        order = replace(again.recipe.run, replica=against.recipe.run.replica)
+        same_run = replace(again.recipe, run=order) == against.recipe
         if not same_run or again.recipe.run.replica == against.recipe.run.replica:
             raise InputError(
                 f"the A/A control {control.aa!r} must be {control.against!r} with nothing changed "
@@ -191,6 +194,12 @@ class Experiment:
         compared = {control.against, *control.positive, control.aa}
         compared.update(name for p in self.predictions if p.at == "curve" for name in p.arms)
         for arm in (arms[name] for name in arms if name in compared):
+            if any(arm.recipe.run.until_distance):
+                raise InputError(
+                    f"arm {arm.name!r} ends a phase at a distance, so its length is not known: "
+                    "controls, and arms of predictions with at = 'curve', are compared at equal "
+                    "epochs; compare its final values"
+                )
             if _epochs(arm) != _epochs(against):
                 raise InputError(
                     f"arm {arm.name!r} lasts {_epochs(arm):g} epochs and {control.against!r} "
@@ -274,8 +283,10 @@ def shared_epochs(a: PlannedArm, b: PlannedArm) -> float:
     if replace(a.recipe, schedule=b.recipe.schedule) != b.recipe:
         return 0.0
     shared = 0.0
-    for row_a, row_b in zip(a.plan.rows, b.plan.rows, strict=False):
-        if row_a != row_b:
+    distances = a.recipe.run.until_distance
+    for number, (row_a, row_b) in enumerate(zip(a.plan.rows, b.plan.rows, strict=False)):
+        # Where a distance ends a phase, nobody knows beforehand how long it is shared.
+        if row_a != row_b or any(distances[number : number + 1]):
             break
         shared = float(row_a.end_examples / (a.plan.train_size or 1))
     return shared
@@ -283,6 +294,9 @@ def shared_epochs(a: PlannedArm, b: PlannedArm) -> float:
 
 def _override(document: dict[str, Any], key: str, value: Any) -> None:
     section, dot, name = key.partition(".")
+    if isinstance(value, Mapping) and not dot and section in OVERRIDABLE:
+        inner = next(iter(value), "learning_rate")
+        raise InputError(f'override {section} is a table: quote the key, as in "{key}.{inner}" = …')
     if not dot or not name:
         raise InputError(f"override {key!r}: write section.key, such as phase.batch_size")
     if section not in OVERRIDABLE:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from noisescale.analysis.html import percent_text
 from noisescale.experiment.parsing import read_experiment
 from noisescale.experiment.report import (
     arm_head,
@@ -62,7 +63,8 @@ def setting(document: Mapping[str, Any]) -> str:
     fraction = document["fraction_of_protocol"]
     scaled = ""
     if fraction is not None:
-        scaled = f"{100 * fraction:.2g} % of the published protocol's training examples per arm; "
+        share = percent_text(fraction)
+        scaled = f"{share} of the published protocol's training examples per arm; "
     return (
         f"{document['data']['name']}, N = {document['data']['train_size']:,}, {n} seeds, "
         f"{scaled}{controls if document['predictions'] else 'a sweep; '}"

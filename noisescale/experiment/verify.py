@@ -63,7 +63,7 @@ def verify(
     Raises:
         InputError: bad data, or an `out` that holds another experiment; before any training.
     """
-    from noisescale.experiment.execution import curves_of, distances_of, execute
+    from noisescale.experiment.execution import check_arms, curves_of, distances_of, execute
     from noisescale.training.data import load_dataset
     from noisescale.training.provenance import provenance
 
@@ -72,6 +72,7 @@ def verify(
         raise InputError(f"seeds={shown(seeds)}: it must be from 1 to {MOST_SEEDS:,}")
     dataset = load_dataset(experiment.base.data, data_dir)
     arms = experiment.planned(dataset.train_size)
+    check_arms(arms, dataset)
     _claim(out, experiment)
     origin = provenance()
     judged = bool(experiment.predictions)

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from noisescale.analysis.html import scaled_text
 from noisescale.analysis.plan import Plan
 from noisescale.plots.figure import COLOURS, STYLES, add_legend, colour, new_figure, plain_ticks
 from noisescale.plots.schedules import draw_schedules
@@ -108,8 +109,7 @@ def verify_figures(results: Mapping[str, Any], plans: Mapping[str, Plan]) -> dic
     split = results["data"]["evaluation_split"]
     scaled = f"{results['title']} — {results['data']['name']}"
     if results["fraction_of_protocol"] is not None:
-        percent = f"{100 * results['fraction_of_protocol']:.2g} %"
-        scaled += f", scaled: {percent} of the protocol"
+        scaled += f", {scaled_text(results['fraction_of_protocol'])}"
     caption = f"{scaled}\nmean of {n} seeds, bands ± 1 standard deviation"
     curves = new_figure(2, 2, title=caption)
     panels = [

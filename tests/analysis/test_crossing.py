@@ -63,10 +63,11 @@ def test_coverage_of_the_interval():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([32, 64], [0.1, 0.2, 0.3]), "2 entries and values have 3"),
+        (([32, 64], [0.1, 0.2, 0.3]), "2 entries and errors have 3"),
         (([64, 32], [0.1, 0.2]), "increase"),
         (([0, 32], [0.1, 0.2]), "above 0"),
-        (([32, 64], [0.1, 1.2]), "fractions"),
+        (([32, 64], [0.1, 1.2]), "lie in 0.1 … 1.2.*divide percentages by 100"),
+        (([32, 64], [[[0.1, 0.2]], [[0.1, 0.2]]]), "shape"),
         (([32, 64], [0.1, np.nan]), "not finite"),
         (([32, 64], [0.1, 0.2], 0), r"\(0, 1\)"),
         (([32, 64], [0.1, 0.2], 1.5), r"\(0, 1\)"),
@@ -80,3 +81,19 @@ def test_refuses(arguments, message):
 def test_a_curve_that_begins_at_the_level_is_refused():
     with pytest.raises(InputError, match="begins at the level"):
         crossing([1, 2], [0.0, 1.0])
+
+
+def test_confidence_is_named_as_it_is_given():
+    with pytest.raises(InputError, match="confidence=90"):
+        noisescale.fall_off_batch_size([32, 64], [0.1, 0.2], confidence=90)
+
+
+def test_dead_runs_do_not_fall_off_beyond_the_last_batch():
+    found = noisescale.fall_off_batch_size([32, 64, 128], [[1.0, 1.0, 1.0]] * 3)
+    assert found.value is None and found.interval is None and found.verdict == "undecided"
+    assert "3 of 3 seeds begin at an error that cannot grow" in found.reason
+
+
+def test_the_last_batch_counts_though_rounding_falls_short():
+    found = noisescale.fall_off_batch_size([32, 64, 128], [[0.1, 0.1, 0.15]] * 3, 0.05)
+    assert found.value == pytest.approx(128)

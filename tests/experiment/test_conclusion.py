@@ -261,3 +261,21 @@ def test_seeds_that_end_at_their_own_time_are_compared_at_it():
     for p in again["predictions"]:
         assert p["effect"] == expected[p["name"]]["effect"]
         assert p["epoch"] == (None if "increase-momentum" in p["arms"] else 50)
+
+
+def test_nothing_is_told_between_dead_arms():
+    gate = replace(EXPERIMENT.gate, may_fail=("increase-momentum", "increase-learning-rate"))
+    lenient = replace(EXPERIMENT, gate=gate)
+    status = {"increase-momentum": "diverged"}
+    # One diverged, the other is stuck at chance.
+    stuck = {**CONTROLS_TOLD, "increase-learning-rate": 0.0}
+    results = world(shifts=stuck, status=status, error_shifts={"increase-learning-rate": 0.87})
+    conclusion = conclude(lenient, SIZE, 360, results)
+    assert conclusion["gate"] == {**conclusion["gate"], "passed": True}
+    assert conclusion["gate"]["may_fail"] == list(gate.may_fail)
+    by_name = {p["name"]: p for p in conclusion["predictions"]}
+    milder = by_name["learning-rate-milder"]
+    assert set(milder["arms"]) == set(gate.may_fail)
+    assert milder["verdict"] == "undecided" and "between dead arms" in milder["reason"]
+    # A live arm against a dead one is judged.
+    assert by_name["momentum-worse-error"]["verdict"] == "supported"
