@@ -163,3 +163,24 @@ def test_every_table_says_what_the_results_say(everything):
     assert [e["readmes_out_of_date"] for e in document["sources"]] == [
         [] for _ in document["sources"]
     ]
+
+
+def test_damaged_results_are_told_in_one_line_and_the_others_are_drawn(toy, capsys):
+    study = toy / "experiments" / "toy_study"
+    other = toy / "experiments" / "another"
+    shutil.copytree(study, other)
+    text = (other / "tables.py").read_text().replace(str(study), str(other))
+    (other / "tables.py").write_text(text)
+    (study / "results" / "r.json").write_text("{")
+    assert main(["figures", "--json"]) == 1
+    captured = capsys.readouterr()
+    assert "noisescale: toy_study: its results are damaged" in captured.err
+    assert "Traceback" not in captured.err
+    assert [s["name"] for s in json.loads(captured.out)["sources"]] == ["another"]
+    assert (other / "README.md").read_text() == README.format("it is 7")
+    (study / "results" / "r.json").write_text("{}")
+    assert main(["figures", "toy-study"]) == 1
+    assert "no entry 'number'" in capsys.readouterr().err
+    (study / "results" / "r.json").unlink()
+    assert main(["figures", "toy-study", "--check"]) == 1
+    assert "cannot read r.json" in capsys.readouterr().err
