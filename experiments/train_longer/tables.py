@@ -38,6 +38,18 @@ def ladder() -> str:
     return markdown_table(["network, data", *study.STEPS, ""], rows)
 
 
+def distances() -> str:
+    """How far each arm of the study on digits ends from its initial weights."""
+    rows = []
+    for arm in study.document("gap-digits")["arms"]:
+        far = study.finals(study.document("gap-digits"), arm["name"], "distance")
+        final = 100 * study.finals(study.document("gap-digits"), arm["name"])
+        spread = [f"{x.mean():.2f} ± {x.std(ddof=1):.2f}" for x in (far, final)]
+        rows.append([arm["name"], *spread])
+    rows.sort(key=lambda row: -float(row[1].split()[0]))
+    return markdown_table(["arm", "final distance", "final test error %"], rows)
+
+
 def plateau() -> str:
     """Final error by the length of the constant phase, and what the distance adds."""
     found = study.plateau()
@@ -80,7 +92,8 @@ def growth(name: str) -> str:
 
 def blocks() -> dict[str, str]:
     """Every generated block by its name."""
-    made = {**blocks_of(HERE / "results"), "ladder": ladder(), "plateau": plateau()}
+    made = {**blocks_of(HERE / "results"), "ladder": ladder()}
+    made |= {"plateau": plateau(), "gap distances": distances()}
     name = "distance-growth-mnist"
     if study.there(name):
         made[f"{name} laws"] = growth(name)
