@@ -3,7 +3,7 @@
 import copy
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -280,7 +280,9 @@ def _epochs(arm: PlannedArm) -> float:
 
 def shared_epochs(a: PlannedArm, b: PlannedArm) -> float:
     """Epochs over which two arms are one run: equal first phases and equal everything else."""
-    if replace(a.recipe, schedule=b.recipe.schedule) != b.recipe:
+    # One by one: Adam's recipe with SGD's schedule would be no recipe.
+    others = (f.name for f in fields(a.recipe) if f.name != "schedule")
+    if any(getattr(a.recipe, name) != getattr(b.recipe, name) for name in others):
         return 0.0
     shared = 0.0
     distances = a.recipe.run.until_distance

@@ -7,6 +7,7 @@ import pytest
 from noisescale import InputError
 from noisescale.cli import main
 from noisescale.experiment.parsing import parse_experiment
+from noisescale.experiment.specification import shared_epochs
 
 BASE = """
 name = "sweep"
@@ -205,3 +206,23 @@ epochs = 30
     # Three epochs of 100 examples, of thirty of 1,000.
     assert experiment.fraction_of_protocol(100) == pytest.approx(0.01)
     assert parse_experiment(BASE + CONTROLS, "here").fraction_of_protocol(100) is None
+
+
+def test_arms_of_other_optimizers_share_nothing():
+    text = BASE + """
+[[arm]]
+name = "sgd"
+[[arm]]
+name = "adam"
+override = { "optimizer.name" = "adam", "phase.momentum" = 0.0, "phase.learning_rate" = 0.1 }
+[[arm]]
+name = "adam-longer"
+override = { "optimizer.name" = "adam", "phase.momentum" = 0.0, "phase.2.epochs" = 2 }
+[[arm]]
+name = "sgd-longer"
+override = { "phase.2.epochs" = 2 }
+"""
+    arms = planned(text)
+    assert shared_epochs(arms["sgd"], arms["adam"]) == 0
+    assert shared_epochs(arms["adam"], arms["sgd"]) == 0
+    assert shared_epochs(arms["sgd"], arms["sgd-longer"]) == 2
