@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
+from noisescale.analysis.difference import Difference, difference
 from noisescale.analysis.laws import Comparison, fit_distance
 from noisescale.experiment.sweeps import finals
 
@@ -73,6 +74,24 @@ def ladder(name: str) -> list[Array | None]:
     """Final test errors (seeds,) along the steps; None where a step was not run."""
     arms = LADDERS[name]
     return [None if arm is None else finals(document(name), arm) for arm in arms]
+
+
+def reset_gap(name: str = "mnist") -> dict[str, tuple[Difference, Difference]]:
+    """Errors above the small batch's, momentum kept and emptied every epoch, by arm."""
+    size = document(name)["data"]["evaluation_size"]
+    small = finals(document(name), "small-batch")
+    return {
+        arm: (
+            difference(small, finals(document(name), arm), paired=True, resolution=1 / size),
+            difference(
+                small,
+                finals(document(name), f"{arm}-momentum-reset"),
+                paired=True,
+                resolution=1 / size,
+            ),
+        )
+        for arm in ("large-batch", "ghost")
+    }
 
 
 @dataclass(frozen=True, slots=True)
