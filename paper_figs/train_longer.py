@@ -29,7 +29,7 @@ def ladder() -> Figure:
         1,
         title="Train longer: final test error over the small batch's, bars ± 1 standard deviation",
     )
-    figure.set_size_inches(9.5, 5.2)
+    figure.set_size_inches(9.0, 6.4)
     first = next(iter(study.PUBLISHED))
     columns = {f"published: {first}, no error bars": [1 - v / 100 for v in study.PUBLISHED[first]]}
     for name, what in study.NAMES.items():
@@ -39,7 +39,7 @@ def ladder() -> Figure:
             n = len(results["arms"][0]["seeds"])
             columns[f"{what} (n = {n}; {scaled})"] = study.ladder(name)
     draw_ladder(figure.axes[0], study.STEPS, columns)
-    add_legend(figure, columns=2)
+    add_legend(figure, columns=1)
     return figure
 
 
