@@ -1,6 +1,7 @@
 """Momentum or learning rate, by base rate: who ends worse, and where that changes sides."""
 
 import json
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noisescale.analysis.comparison import holm, judge_worse
 from noisescale.analysis.crossing import Crossing, crossing
 from noisescale.analysis.difference import Difference, difference
 from noisescale.experiment.sweeps import finals
 
+LEVEL = 0.05
 NAME = "momentum-or-learning-rate-cifar10"
 PATH = Path(__file__).resolve().parent / "results" / NAME / "results.json"
 ARMS = ("baseline", "momentum", "learning-rate")
@@ -48,6 +51,40 @@ def apart(first: str, second: str) -> Difference:
 def change_of_sides() -> Crossing:
     """The base rate at which momentum − learning rate changes its sign."""
     return crossing(rates(), errors("momentum") - errors("learning-rate"))
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Does it depend on the base rate which of the two costs less?
+
+    Args:
+        verdict: "supported" where a crossing was measured, "contradicted" where one of them costs
+            more at every base rate, after Holm's correction over them at 5 %.
+        reason: in words.
+        p_values: adjusted, of momentum costing more, by base rate.
+    """
+
+    verdict: str
+    reason: str
+    p_values: tuple[float, ...]
+
+
+def sides() -> Sides:
+    """The claim judged."""
+    rate, momentum, size = errors("learning-rate"), errors("momentum"), len(rates())
+    resolution = 1 / document()["data"]["evaluation_size"]
+    judged = [
+        judge_worse(rate[:, k], momentum[:, k], paired=True, resolution=resolution)
+        for k in range(size)
+    ]
+    adjusted = tuple(holm([j.p_supported for j in judged]))
+    found = change_of_sides()
+    if found.verdict == "measured":
+        return Sides("supported", f"they change sides at {found.value:.3g}", adjusted)
+    if max(adjusted) <= LEVEL:
+        reason = f"momentum costs more at every base rate (Holm: p ≤ {max(adjusted):.2g})"
+        return Sides("contradicted", reason, adjusted)
+    return Sides("undecided", found.reason, adjusted)
 
 
 def has(arm: str) -> bool:

@@ -69,16 +69,11 @@ def base_rates() -> str:
         "learning rate − baseline, pp",
         "momentum − learning rate, pp",
     ]
-    found = rates.change_of_sides()
-    seeds = ", ".join("none" if s == float("inf") else f"{s:.3g}" for s in found.seeds)
-    if found.interval is None or found.value is None:
-        sentence = f"No crossing in every seed: {found.reason} (seed by seed: {seeds})."
-    else:
-        low, high = found.interval
-        sentence = (
-            f"Momentum and learning rate change sides at a base rate of {found.value:.3g} "
-            f"[{low:.3g}, {high:.3g}] (seed by seed: {seeds})."
-        )
+    found = rates.sides()
+    sentence = (
+        "Which of the two costs less depends on the base rate: "
+        f"**{found.verdict}**, {found.reason}; n = {len(rates.errors('momentum'))}."
+    )
     return f"{markdown_table(head, rows)}\n\n{sentence}"
 
 
