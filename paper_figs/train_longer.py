@@ -19,8 +19,6 @@ sys.path.insert(0, str(ROOT / "experiments" / "train_longer"))
 
 import study  # noqa: E402
 
-GROWTH = "distance-growth-mnist"
-
 
 def ladder() -> Figure:
     """The five columns of the published table, each study over its own small batch."""
@@ -69,7 +67,7 @@ def plateau() -> Figure:
 
 def growth() -> Figure:
     """Distance against log updates: before anything is matched, with √ rates, with ghosts."""
-    results = study.document(GROWTH)
+    results = study.document(study.GROWTH)
     arms = {arm["name"]: arm for arm in results["arms"]}
     n = len(results["arms"][0]["seeds"])
     title = (
@@ -77,17 +75,7 @@ def growth() -> Figure:
         f"{scaled_text(results['fraction_of_protocol'])}\nmean of {n} seeds, bands ± 1 sd"
     )
     figure = new_figure(2, 3, title=title)
-    sizes = (64, 128, 256, 512, 1024, 2048)
-    plain = {size: f"batch_size-{size}" for size in sizes}
-    columns = {
-        "one rate for all": plain,
-        "rate × √(B/128)": {**plain, **{s: f"learning-rate_{s}" for s in sizes if s != 128}},
-        "and ghosts of 64": {
-            64: "learning-rate_64",
-            **{s: f"ghost_{s}" for s in sizes if s > 64},
-        },
-    }
-    for column, (what, names) in enumerate(columns.items()):
+    for column, (what, names) in enumerate(study.STAGES.items()):
         for row, tensor in enumerate(("distance", "first_tensor")):
             ax = figure.axes[3 * row + column]
             shown = []
@@ -115,7 +103,7 @@ def main(out: Path) -> list[Path]:
     """Every figure of every recorded experiment, then those over several of them."""
     drawn = draw_study(study.RESULTS, out, "train_longer")
     figures = {"ladder": ladder(), "plateau": plateau()}
-    if study.there(GROWTH):
+    if study.there(study.GROWTH):
         figures["growth"] = growth()
     for name, figure in figures.items():
         drawn += save_png_and_pdf(figure, out, f"train_longer_{name}")

@@ -196,3 +196,23 @@ def growth(name: str, arm: str, tensor: str = "distance") -> Comparison:
     found = fit_distance(x, curves)
     assert isinstance(found, Comparison)
     return found
+
+
+GROWTH = "distance-growth-mnist"
+SIZES = (64, 128, 256, 512, 1024, 2048)
+_PLAIN = {size: f"batch_size-{size}" for size in SIZES}
+# Arms of each stage of matching by batch size; 128 is the base, and 64 is one ghost.
+STAGES = {
+    "one rate for all": _PLAIN,
+    "rate × √(B/128)": {**_PLAIN, **{s: f"learning-rate_{s}" for s in SIZES if s != 128}},
+    "and ghosts of 64": {64: "learning-rate_64", **{s: f"ghost_{s}" for s in SIZES if s > 64}},
+}
+
+
+def farthest_over_nearest(stage: str, tensor: str) -> tuple[float, float, float]:
+    """(update, least, largest): mean distances at the last update that all batch sizes make."""
+    arms = {arm["name"]: arm for arm in document(GROWTH)["arms"]}
+    curves = [distances(arms[name], tensor) for name in STAGES[stage].values()]
+    last = min(float(x[-1]) for x, _ in curves)
+    means = [float(np.interp(np.log(last), np.log(x), y.mean(axis=0))) for x, y in curves]
+    return last, min(means), max(means)

@@ -108,15 +108,28 @@ def growth(name: str) -> str:
     return markdown_table(head, rows)
 
 
+def spread() -> str:
+    """How far batch sizes lie apart, stage by stage of matching."""
+    rows, update = [], 0.0
+    for stage in study.STAGES:
+        cells = []
+        for tensor in ("distance", "first_tensor"):
+            update, least, largest = study.farthest_over_nearest(stage, tensor)
+            cells.append(f"{least:.1f} … {largest:.1f}: × {largest / least:.2f}")
+        rows.append([stage, *cells])
+    head = [f"B = 64 … 2,048 at update {update:g}", "distance of all weights", "first tensor's"]
+    return markdown_table(head, rows)
+
+
 def blocks() -> dict[str, str]:
     """Every generated block by its name."""
     made = {**blocks_of(HERE / "results"), "ladder": ladder()}
     made |= {"plateau": plateau(), "gap distances": distances()}
     if study.there("mnist"):
         made["mnist momentum reset"] = reset()
-    name = "distance-growth-mnist"
+    name = study.GROWTH
     if study.there(name):
-        made[f"{name} laws"] = growth(name)
+        made |= {f"{name} laws": growth(name), f"{name} spread": spread()}
         del made[f"{name} arms"]
     return made
 
