@@ -66,7 +66,9 @@ def found(pointer: str, root: str) -> tuple[str, str]:
     if kind == "walk":
         verdict = module("is_it_a_walk").document(rest)["verdicts"]["walk"]
         n = len({run["seed"] for run in module("is_it_a_walk").document(rest)["runs"]})
-        return f"{NAMES[rest]} (n = {n})", verdict["verdict"]
+        what = verdict["verdict"]
+        told = {"trapping": "supported", "undecided": "undecided"}.get(what, "contradicted")
+        return f"{NAMES[rest]} (n = {n}): {what}", told
     if kind == "warm-up":
         claim = module("warmup_or_augmentation").claims()[int(rest)]
         n = len(module("warmup_or_augmentation").document()["arms"][0]["seeds"])
@@ -81,7 +83,13 @@ def found(pointer: str, root: str) -> tuple[str, str]:
     if pointer == "batch norm statistics":
         return f"[the table]({root}increase_batch_size/README.md)", "–"
     if pointer == "growth":
-        return f"[the table and figure]({root}train_longer/README.md)", "–"
+        study, ratios = module("train_longer"), []
+        for stage in study.STAGES:
+            _, least, largest = study.farthest_over_nearest(stage, "distance")
+            ratios.append(f"× {largest / least:.2f}")
+        n = len(study.document(study.GROWTH)["arms"][0]["seeds"])
+        text = f"largest over least at equal updates {' → '.join(ratios)}"
+        return f"MNIST (n = {n}): [{text}]({root}train_longer/README.md)", "–"
     raise InputError(f"claims.toml: evidence {pointer!r} points nowhere")
 
 
