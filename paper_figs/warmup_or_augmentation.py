@@ -6,7 +6,10 @@ python paper_figs/warmup_or_augmentation.py [FOLDER]   # PNG and PDF, by default
 import sys
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from noisescale.analysis.html import scaled_text
+from noisescale.experiment.study import draw_study
 from noisescale.plots import add_legend, new_figure, save_png_and_pdf
 from noisescale.plots.figure import colour
 from noisescale.plots.sweeps import draw_errors
@@ -17,7 +20,7 @@ sys.path.insert(0, str(ROOT / "experiments" / "warmup_or_augmentation"))
 import study  # noqa: E402
 
 
-def main(out: Path) -> list[Path]:
+def errors() -> Figure:
     """Running and recalibrated statistics side by side; the falls-off as ticks below."""
     results = study.document()
     n = len(results["arms"][0]["seeds"])
@@ -49,7 +52,13 @@ def main(out: Path) -> list[Path]:
                 ax.set_ylim(bottom=bottom)
         ax.set_title(what, fontsize=10)
     add_legend(figure, columns=4)
-    return save_png_and_pdf(figure, out, "warmup_or_augmentation")
+    return figure
+
+
+def main(out: Path) -> list[Path]:
+    """The figures of the report, and the errors against the batch size."""
+    drawn = draw_study(study.RESULTS, out, "warmup_or_augmentation")
+    return [*drawn, *save_png_and_pdf(errors(), out, "warmup_or_augmentation")]
 
 
 if __name__ == "__main__":

@@ -17,6 +17,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
+# So many lines of a legend fit below the panels without taking their room.
+LEGEND_LINES = 6
+
+
 class ShownFigure(Figure):
     """A figure that a notebook shows without pyplot."""
 
@@ -36,8 +40,12 @@ def new_figure(rows: int, columns: int, *, title: str) -> Figure:
 
 
 def add_legend(figure: Figure, columns: int = 3) -> None:
-    """One legend for all panels, from the first one."""
+    """One legend for all panels, from the first one; the figure grows if it has many lines."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
+    lines = -(-len(labels) // columns)
+    if lines > LEGEND_LINES:
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + 0.22 * (lines - LEGEND_LINES))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
 
