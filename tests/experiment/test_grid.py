@@ -209,7 +209,9 @@ epochs = 30
 
 
 def test_arms_of_other_optimizers_share_nothing():
-    text = BASE + """
+    text = (
+        BASE
+        + """
 [[arm]]
 name = "sgd"
 [[arm]]
@@ -222,6 +224,7 @@ override = { "optimizer.name" = "adam", "phase.momentum" = 0.0, "phase.2.epochs"
 name = "sgd-longer"
 override = { "phase.2.epochs" = 2 }
 """
+    )
     arms = planned(text)
     assert shared_epochs(arms["sgd"], arms["adam"]) == 0
     assert shared_epochs(arms["adam"], arms["sgd"]) == 0
