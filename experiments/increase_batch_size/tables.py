@@ -13,9 +13,8 @@ sys.path.insert(0, str(HERE))
 
 import rates  # noqa: E402
 
-from noisescale.analysis.difference import Difference  # noqa: E402
 from noisescale.experiment.figures import filled, renew  # noqa: E402
-from noisescale.experiment.report import markdown_table  # noqa: E402
+from noisescale.experiment.report import markdown_table, points_text  # noqa: E402
 from noisescale.experiment.study import blocks_of  # noqa: E402
 
 
@@ -41,13 +40,6 @@ def selection(dataset: str) -> str:
     return markdown_table([*head, "control effects, pp", "A/A sd", "power", ""], rows)
 
 
-def points(found: Difference) -> str:
-    """A difference of errors in percentage points."""
-    assert found.interval is not None
-    low, high = found.interval
-    return f"{100 * found.effect:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-
-
 def base_rates() -> str:
     """Errors and differences at every base rate, and where they change sides."""
     rows = []
@@ -56,9 +48,13 @@ def base_rates() -> str:
         for arm in rates.ARMS:
             column = rates.errors(arm)[:, k]
             cells.append(f"{100 * column.mean():.1f} ± {100 * column.std(ddof=1):.1f}")
-        for first, second in (("baseline", "momentum"), ("baseline", "learning-rate")):
-            cells.append(points(rates.apart(f"{first}_{rate:g}", f"{second}_{rate:g}")))
-        cells.append(points(rates.apart(f"learning-rate_{rate:g}", f"momentum_{rate:g}")))
+        for first, second in (
+            ("baseline", "momentum"),
+            ("baseline", "learning-rate"),
+            ("learning-rate", "momentum"),
+        ):
+            apart = rates.apart(f"{first}_{rate:g}", f"{second}_{rate:g}")
+            cells.append(points_text(apart.effect, apart.interval))
         rows.append([f"{rate:g} ({4 * rate:g})", *cells])
     head = [
         "base rate (at 128)",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from noisescale.analysis.difference import difference
 from noisescale.experiment.figures import filled, renew
+from noisescale.experiment.report import points_text
 from noisescale.experiment.study import blocks_of
 from noisescale.experiment.sweeps import finals
 
@@ -32,9 +33,7 @@ def answer() -> str:
         found = difference(
             finals(cifar, other), finals(cifar, arm), paired=True, resolution=1 / size
         )
-        assert found.interval is not None
-        low, high = found.interval
-        return f"{100 * found.effect:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] points"
+        return f"{points_text(found.effect, found.interval)} points"
 
     return (
         f"Accumulate the gradients of eight parts, and it is the large batch (digits, n = {n}: "

@@ -12,9 +12,8 @@ sys.path.insert(0, str(HERE))
 
 import study  # noqa: E402
 
-from noisescale.analysis.difference import Difference  # noqa: E402
 from noisescale.experiment.figures import filled, renew  # noqa: E402
-from noisescale.experiment.report import markdown_table  # noqa: E402
+from noisescale.experiment.report import markdown_table, points_text  # noqa: E402
 from noisescale.experiment.study import blocks_of  # noqa: E402
 
 
@@ -39,19 +38,13 @@ def ladder() -> str:
     return markdown_table(["network, data", *study.STEPS, ""], rows)
 
 
-def points(found: Difference) -> str:
-    """A difference of errors in percentage points, 90 % interval."""
-    assert found.interval is not None
-    low, high = found.interval
-    return f"{100 * found.effect:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
-
-
 def reset() -> str:
     """What emptying the momentum adds to the gap."""
     rows = []
     for arm, (kept, emptied) in study.reset_gap().items():
         share = 1 - kept.effect / emptied.effect
-        rows.append([arm, points(kept), points(emptied), f"{100 * share:.0f} %"])
+        gaps = [points_text(gap.effect, gap.interval, 2) for gap in (kept, emptied)]
+        rows.append([arm, *gaps, f"{100 * share:.0f} %"])
     head = ["arm", "gap, momentum kept, pp", "gap, emptied every epoch, pp", "share of the reset"]
     return markdown_table(head, rows)
 

@@ -16,7 +16,7 @@ import study  # noqa: E402
 from noisescale.analysis.comparison import Judgement  # noqa: E402
 from noisescale.analysis.crossing import Crossing  # noqa: E402
 from noisescale.experiment.figures import filled, renew  # noqa: E402
-from noisescale.experiment.report import markdown_table  # noqa: E402
+from noisescale.experiment.report import markdown_table, points_text  # noqa: E402
 from noisescale.experiment.study import setting  # noqa: E402
 
 
@@ -102,10 +102,9 @@ def falls() -> str:
 
 
 def points(judgement: Judgement) -> str:
-    """An effect in percentage points of error, or as a factor of batch sizes."""
-    assert judgement.interval is not None
-    low, high = judgement.interval
-    return f"{100 * judgement.effect:+.1f} pp [{100 * low:+.1f}, {100 * high:+.1f}]"
+    """An effect in percentage points of error."""
+    text = points_text(judgement.effect, judgement.interval)
+    return text.replace(" [", " pp [", 1)
 
 
 def factor(judgement: Judgement) -> str:

@@ -65,6 +65,15 @@ def effect_text(p: Mapping[str, Any], split: str) -> str:
     return f"{_scaled(p, p['effect'])}{interval} {what}{at}"
 
 
+def points_text(effect: float, interval: tuple[float, float] | None, digits: int = 1) -> str:
+    """A difference of errors and its interval in percentage points."""
+    text = f"{100 * effect:+.{digits}f}"
+    if interval is None:
+        return text
+    low, high = interval
+    return f"{text} [{100 * low:+.{digits}f}, {100 * high:+.{digits}f}]"
+
+
 def _scaled(p: Mapping[str, Any], value: float) -> str:
     if p["metric"].endswith("loss"):
         return f"{value:+.3f}" if value else "0"
