@@ -129,6 +129,12 @@ def _phases(phases: Sequence[Mapping[str, Any]], key: str) -> str:
     return values[0] if len(set(values)) == 1 else " → ".join(values)
 
 
+def threads_text(provenance: Mapping[str, Any]) -> str:
+    """Such as "2 threads"."""
+    count = provenance["threads"]
+    return f"{count} thread" if count == 1 else f"{count} threads"
+
+
 def _of_those(diverged: bool) -> str:
     if not diverged:
         return ""
@@ -234,7 +240,7 @@ def _origin(results: Mapping[str, Any]) -> str:
     return (
         f"Experiment `{results['experiment']}`, file SHA-256 `{results['experiment_sha256']}`. "
         f"Run by noisescale {provenance['noisescale']} on {provenance['device']} with "
-        f"{provenance['threads']} threads, Python {provenance['python']}, {versions}."
+        f"{threads_text(provenance)}, Python {provenance['python']}, {versions}."
     )
 
 

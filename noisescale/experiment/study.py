@@ -14,6 +14,7 @@ from noisescale.experiment.report import (
     effect_text,
     markdown_table,
     parts_text,
+    threads_text,
 )
 
 
@@ -68,7 +69,7 @@ def setting(document: Mapping[str, Any]) -> str:
     return (
         f"{document['data']['name']}, N = {document['data']['train_size']:,}, {n} seeds, "
         f"{scaled}{controls if document['predictions'] else 'a sweep; '}"
-        f"{provenance['device']} with {provenance['threads']} threads, "
+        f"{provenance['device']} with {threads_text(provenance)}, "
         f"JAX {provenance['versions']['jax']}, "
         f"file SHA-256 `{document['experiment_sha256'][:16]}…`."
     )
