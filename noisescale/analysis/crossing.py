@@ -109,7 +109,7 @@ def fall_off_batch_size(
     Args:
         batch_sizes: (K,) increasing; B_min is the first.
         errors: (seeds, K) or (K,) fractions in [0, 1]: final errors at equal noise scale. A run
-            that diverged has error 1.
+            that diverged counts with the worst error it had.
         drop: growth of the error that counts, in (0, 1), declared before the runs.
         confidence: of the interval, for example .9.
 

@@ -260,6 +260,11 @@ class _Options(TypedDict):
     resolution: float
 
 
+def worst_of(errors: Sequence[float | None]) -> float:
+    """What a diverged seed counts with: its worst error, the untrained network's included."""
+    return max((float(e) for e in errors if e is not None), default=1.0)
+
+
 def _values(
     seeds: Sequence[SeedCurves], metric: str, epochs: Sequence[float] | None
 ) -> NDArray[np.float64]:
@@ -267,7 +272,7 @@ def _values(
     rows = []
     for seed in seeds:
         if seed.status == "diverged":
-            rows.append([1.0] * (1 if epochs is None else len(epochs)))
+            rows.append([worst_of(seed.curves[metric])] * (1 if epochs is None else len(epochs)))
             continue
         times = [float(e or 0.0) for e in seed.curves["epoch"]]
         at = {e: i for i, e in enumerate(times)}

@@ -138,7 +138,7 @@ def threads_text(provenance: Mapping[str, Any]) -> str:
 def _of_those(diverged: bool) -> str:
     if not diverged:
         return ""
-    return " that did not diverge (in verdicts on errors those that did are wrong on every example)"
+    return " that did not diverge (in verdicts those that did count with the worst error they had)"
 
 
 def finished(arm: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -82,7 +82,7 @@ class Gate:
 
     Args:
         may_fail: arms for which failing is an answer, such as a rate that is expected to be too
-            high; a diverged seed of theirs counts as wrong on every example.
+            high; a diverged seed of theirs counts with the worst error it ever had.
     """
 
     metric: str

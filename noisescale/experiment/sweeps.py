@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisescale.errors import InputError
+from noisescale.experiment.conclusion import worst_of
 
 Array = NDArray[np.float64]
 _AT_BATCH = re.compile(r"(?P<name>.+)_(?P<batch>[0-9]+)")
@@ -20,7 +21,7 @@ class AgainstBatchSize:
 
     Args:
         batch_sizes: (K,) increasing.
-        values: (seeds, K) final values; an error of a diverged seed is 1.
+        values: (seeds, K) final values; of a diverged seed the worst error it had.
     """
 
     batch_sizes: Array
@@ -28,7 +29,7 @@ class AgainstBatchSize:
 
 
 def finals(results: Mapping[str, Any], arm: str, metric: str = "evaluation_error") -> Array:
-    """(seeds,) final values of an arm; an error of a diverged seed is 1, its loss inf.
+    """(seeds,) final values of an arm; of a diverged seed the worst error it had, as loss inf.
 
     Raises:
         InputError: an unknown arm, or a metric that it did not measure.
@@ -36,14 +37,15 @@ def finals(results: Mapping[str, Any], arm: str, metric: str = "evaluation_error
     found = next((a for a in results["arms"] if a["name"] == arm), None)
     if found is None:
         raise InputError(f"the results hold no arm {arm!r}")
-    lost = 1.0 if metric.endswith("error") else np.inf
     ends = []
     for seed in found["seeds"]:
         column = seed["curves"].get(metric)
         if column is None:
             raise InputError(f"arm {arm!r} did not measure {metric}")
-        failed = seed["status"] == "diverged" or column[-1] is None
-        ends.append(lost if failed else float(column[-1]))
+        if seed["status"] != "diverged" and column[-1] is not None:
+            ends.append(float(column[-1]))
+        else:
+            ends.append(worst_of(column) if metric.endswith("error") else np.inf)
     return np.array(ends)
 
 
