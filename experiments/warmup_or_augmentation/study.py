@@ -1,7 +1,8 @@
 """What the sweep says: where accuracy falls off, what the smallest batch alone predicted, claims.
 
-Fixed before the runs: accuracy has fallen off where the error is DROP above the same condition's
-at the smallest batch; claims are judged at level 5 % with Holm's correction over all comparisons.
+Fixed when the first of three seeds was done: accuracy has fallen off where the error is DROP above
+the same condition's at the smallest batch; claims are judged at level 5 % with Holm's correction
+over all comparisons.
 """
 
 import json

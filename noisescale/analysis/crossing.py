@@ -115,7 +115,7 @@ def fall_off_batch_size(
 
     Returns:
         Crossing; where no seed falls off its value is None and its interval starts at the largest
-        batch size.
+        batch size; where a seed begins at an error that cannot grow by `drop` it has none.
 
     Raises:
         InputError: unequal lengths, batch sizes that do not increase, errors outside [0, 1].
